@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Semantic version of the hardware contract.  A controller refuses a major version that it does
+// not know.  Major: something was removed or changed its meaning.  Minor: something was added.
+// Patch: neither.
+//
+// 1.0.0  flat and VLAN vports, IPv4 and IPv6 connections, stateless flows, next hops, policer.
+
+#ifndef ESWITCH_VERSION_P4
+#define ESWITCH_VERSION_P4
+
+#define ESWITCH_VERSION "1.0.0"
+
+#endif
