@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the pipeline uses conntrack: for packets, or only to ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from p4ct.conntrack import Connection, CtResult, Tracker
+    from p4ct.packet.parse import Packet
+
+__all__ = ["ConntrackAccess", "PeekConntrack"]
+
+
+class ConntrackAccess(Protocol):
+    """The part of `conntrack.Tracker` that `ct()` needs."""
+
+    def track(self, pkt: Packet, zone: int, now: float) -> CtResult:
+        """Passes one packet through the zone."""
+        ...
+
+    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection | None:
+        """Stores a new connection; for an existing one it changes nothing."""
+        ...
+
+
+class PeekConntrack:
+    """A view of a tracker that answers as it would for a packet and changes nothing.
+
+    With it, `Pipeline.process` changes nothing either: no counters, no MAC learning, no commits.
+    It serves `explain` and re-checks of established connections.
+    """
+
+    __slots__ = ("_tracker",)
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def track(self, pkt: Packet, zone: int, now: float) -> CtResult:
+        """`Tracker.peek`."""
+        return self._tracker.peek(pkt, zone, now)
+
+    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection | None:
+        """The connection if there is one already; a new one is not stored."""
+        return result.connection
