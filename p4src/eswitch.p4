@@ -12,6 +12,7 @@
 #include "include/ids.p4"
 #include "include/reasons.p4"
 #include "include/headers.p4"
+#include "include/actions.p4"
 
 #include "stages/parser.p4"
 #include "stages/checksum.p4"

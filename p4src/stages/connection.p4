@@ -36,11 +36,6 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
         meta.verdict.direction = direction;
     }
 
-    @id(ID_ACTION_MISS)
-    @name(".miss")
-    @defaultonly
-    action miss() { }
-
     @id(ID_TABLE_CT_V4)
     @name(".ct_v4")
     table ct_v4 {
@@ -52,7 +47,7 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
             meta.lookup.sport    : exact @id(5) @name("sport");
             meta.lookup.dport    : exact @id(6) @name("dport");
         }
-        actions = { ct_forward; ct_drain; miss; }
+        actions = { ct_forward; ct_drain; @defaultonly miss; }
         const default_action = miss;
         support_timeout = true;
         size = CT_SIZE;
@@ -69,7 +64,7 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
             meta.lookup.sport  : exact @id(5) @name("sport");
             meta.lookup.dport  : exact @id(6) @name("dport");
         }
-        actions = { ct_forward; ct_drain; miss; }
+        actions = { ct_forward; ct_drain; @defaultonly miss; }
         const default_action = miss;
         support_timeout = true;
         size = CT_SIZE;

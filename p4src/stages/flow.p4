@@ -19,11 +19,6 @@ control flow_stage(inout metadata_t meta) {
         flow_counter.count();
     }
 
-    @id(ID_ACTION_MISS)
-    @name(".miss")
-    @defaultonly
-    action miss() { }
-
     // vport is exact: an entry never serves a vport that it was not decided for.
     @id(ID_TABLE_FLOW)
     @name(".flow")
@@ -39,7 +34,7 @@ control flow_stage(inout metadata_t meta) {
             meta.lookup.sport      : ternary @id(8) @name("sport");
             meta.lookup.dport      : ternary @id(9) @name("dport");
         }
-        actions = { flow_forward; miss; }
+        actions = { flow_forward; @defaultonly miss; }
         const default_action = miss;
         counters = flow_counter;
         support_timeout = true;

@@ -56,18 +56,13 @@ control next_hop_stage(inout headers_t hdr,
         meta.drop_reason = DropReason.NEXT_HOP;
     }
 
-    @id(ID_ACTION_MISS)
-    @name(".miss")
-    @defaultonly
-    action miss() { }
-
     @id(ID_TABLE_NEXT_HOP)
     @name(".next_hop")
     table next_hop {
         key = {
             meta.verdict.next_hop : exact @id(1) @name("next_hop");
         }
-        actions = { nh_output; nh_route; nh_drop; miss; }
+        actions = { nh_output; nh_route; nh_drop; @defaultonly miss; }
         const default_action = miss;
         size = NEXT_HOP_SIZE;
     }

@@ -19,11 +19,6 @@ control trap_stage(inout metadata_t meta) {
         trap_counter.count();
     }
 
-    @id(ID_ACTION_MISS)
-    @name(".miss")
-    @defaultonly
-    action miss() { }
-
     @id(ID_TABLE_TRAP)
     @name(".trap")
     table trap {
@@ -38,7 +33,7 @@ control trap_stage(inout metadata_t meta) {
             meta.lookup.is_tcp       : ternary @id(8) @name("is_tcp");
             meta.lookup.tcp_flags    : ternary @id(9) @name("tcp_flags");
         }
-        actions = { punt; miss; }
+        actions = { punt; @defaultonly miss; }
         const default_action = miss;
         // First match wins.  The FIN of a draining connection is still a FIN: the flags come
         // before the drain.  RST before SYN before FIN, as conntrack reads them.

@@ -12,11 +12,6 @@ control vport_stage(inout metadata_t meta) {
         meta.vport = vport;
     }
 
-    @id(ID_ACTION_MISS)
-    @name(".miss")
-    @defaultonly
-    action miss() { }
-
     // The tunnel vport is 0 for a packet that came in without a tunnel.
     @id(ID_TABLE_VPORT)
     @name(".vport")
@@ -27,7 +22,7 @@ control vport_stage(inout metadata_t meta) {
             meta.lookup.vlan_present : exact @id(3) @name("vlan_present");
             meta.lookup.vlan_id      : exact @id(4) @name("vlan_id");
         }
-        actions = { set_vport; miss; }
+        actions = { set_vport; @defaultonly miss; }
         const default_action = miss;
         size = VPORT_SIZE;
     }
@@ -44,10 +39,10 @@ control vport_stage(inout metadata_t meta) {
     table l2_pair {
         key = {
             meta.vport            : exact @id(1) @name("vport");
-            meta.lookup.eth_src : exact @id(2) @name("eth_src") @format(MAC_ADDRESS);
-            meta.lookup.eth_dst : exact @id(3) @name("eth_dst") @format(MAC_ADDRESS);
+            meta.lookup.eth_src   : exact @id(2) @name("eth_src") @format(MAC_ADDRESS);
+            meta.lookup.eth_dst   : exact @id(3) @name("eth_dst") @format(MAC_ADDRESS);
         }
-        actions = { set_l2_id; miss; }
+        actions = { set_l2_id; @defaultonly miss; }
         const default_action = miss;
         size = L2_PAIR_SIZE;
     }
