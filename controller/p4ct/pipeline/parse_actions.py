@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the action half of a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from p4ct.pipeline import vocabulary as words
+from p4ct.pipeline.actions import (
+    Action,
+    Ct,
+    CtClear,
+    GotoTable,
+    InPort,
+    Normal,
+    Output,
+    Resubmit,
+)
+from p4ct.pipeline.errors import LineErrors, ValueProblem, nearest
+from p4ct.pipeline.flow import MAX_TABLE
+from p4ct.pipeline.lexer import Token, tokens
+from p4ct.pipeline.parse_match import parse_port
+from p4ct.pipeline.values import parse_uint
+
+__all__ = ["ActionParser"]
+
+
+class ActionParser:
+    """Reads the action list of one flow; errors go to the error list."""
+
+    def __init__(self, ports: Mapping[str, int], errors: LineErrors) -> None:
+        self._ports = ports
+        self._errors = errors
+        self.ct_tokens: list[tuple[Token, Ct]] = []
+        """The ct actions, for checks against the match."""
+        self.goto_tokens: list[tuple[Token, GotoTable]] = []
+
+    def parse(self, text: str, start: int, end: int) -> tuple[Action, ...]:
+        """The actions in `text[start:end]`."""
+        actions: list[Action] = []
+        drops: list[Token] = []
+        after_goto: Token | None = None
+        any_token = False
+        for token in tokens(text, start, end):
+            any_token = True
+            if after_goto is not None:
+                self._errors.add(
+                    after_goto.column,
+                    after_goto.text,
+                    "goto_table must be the last action",
+                    "move it to the end of the list",
+                )
+                after_goto = None
+            if token.name.lower() == "drop" and token.value is None:
+                drops.append(token)
+                continue
+            action = self._one(token)
+            if action is None:
+                continue
+            actions.append(action)
+            if isinstance(action, GotoTable):
+                after_goto = token
+        if not any_token:
+            self._errors.add(start + 1, "", "the action list is empty", "write actions=drop")
+        if drops and (actions or len(drops) > 1):
+            self._errors.add(
+                drops[0].column,
+                "drop",
+                "drop must be the only action",
+                "leave it out, or leave out the others",
+            )
+        return tuple(actions)
+
+    def _one(self, token: Token) -> Action | None:
+        try:
+            return self._action(token)
+        except ValueProblem as problem:
+            value = token.value or ""
+            start = token.value_start + problem.offset if token.value is not None else token.start
+            length = problem.length or max(1, len(value) - problem.offset)
+            at_fault = value[problem.offset : problem.offset + length] or token.text
+            self._errors.add(start + 1, at_fault, problem.message, problem.hint)
+            return None
+
+    def _action(self, token: Token) -> Action | None:
+        name = token.name.lower()
+        match name:
+            case "output":
+                return self._output(token)
+            case "resubmit":
+                return self._resubmit(token)
+            case "ct":
+                return self._ct(token)
+            case "goto_table":
+                action = GotoTable(self._table(token.value or ""))
+                self.goto_tokens.append((token, action))
+                return action
+            case _:
+                pass
+        if name in words.ACTION_NAMES or token.name in self._ports or name.isdecimal():
+            if token.value is not None:
+                self._errors.add(
+                    token.column, token.text, f"{token.name} takes no value", f"write {token.name}"
+                )
+                return None
+            return self._plain(token.name)
+        self._unknown(token)
+        return None
+
+    def _plain(self, name: str) -> Action:
+        match name.lower():
+            case "normal":
+                return Normal()
+            case "in_port":
+                return InPort()
+            case "ct_clear":
+                return CtClear()
+            case _:
+                return Output(parse_port(name, self._ports))
+
+    def _unknown(self, token: Token) -> None:
+        name = token.name.lower()
+        if name in words.UNSUPPORTED_ACTIONS:
+            self._errors.add(
+                token.column,
+                token.name,
+                f"action {token.name!r} is not supported yet",
+                "it is a valid OVS action, but not one of this version",
+            )
+            return
+        if not name:
+            self._errors.add(
+                token.column, token.text, "an action name is missing", "write name(…) or name:value"
+            )
+            return
+        known = {*words.ACTION_NAMES, *self._ports}
+        self._errors.add(
+            token.column, token.name, f"unknown action {token.name!r}", nearest(token.name, known)
+        )
+
+    def _output(self, token: Token) -> Action:
+        text = token.value
+        if not text:
+            raise ValueProblem("output needs a port", "write output:NAME or output:NUMBER")
+        low = text.lower()
+        if low in ("in_port", "normal"):
+            return self._plain(low)
+        if text not in self._ports:
+            if "[" in text:
+                raise ValueProblem(
+                    "output to the port in a field is not supported yet", "name a vport"
+                )
+            if "=" in text:
+                raise ValueProblem("output with max_len is not supported yet", "name a vport")
+            if low in words.UNSUPPORTED_ACTIONS:
+                raise ValueProblem(f"output to {text} is not supported yet", "name the vports")
+        return Output(parse_port(text, self._ports))
+
+    def _resubmit(self, token: Token) -> Action:
+        text = token.value or ""
+        parts = text.split(",")
+        if token.delimiter != "(" and len(parts) > 1:
+            raise ValueProblem("resubmit to a table needs parentheses", "write resubmit(,TABLE)")
+        if len(parts) > 2:
+            offset = len(parts[0]) + len(parts[1]) + 2
+            if parts[2].strip() == "ct":
+                raise ValueProblem("resubmit(…,ct) is not supported yet", offset=offset)
+            raise ValueProblem(
+                f"unknown argument {parts[2]!r} of resubmit",
+                "write resubmit(PORT,TABLE)",
+                offset=offset,
+            )
+        port_text = parts[0].strip()
+        table_text = parts[1].strip() if len(parts) == 2 else ""
+        if not port_text and not table_text:
+            raise ValueProblem(
+                "resubmit needs a port, a table or both", "write resubmit(,TABLE) or resubmit:PORT"
+            )
+        port = None
+        if port_text and port_text.lower() != "in_port":
+            port = parse_port(port_text, self._ports)
+        table = None
+        if table_text:
+            try:
+                table = self._table(table_text)
+            except ValueProblem as problem:
+                problem.offset += text.index(table_text, len(parts[0]) + 1)
+                raise
+        if port is None and table is None:
+            raise ValueProblem("resubmit to the same port and table would not end", "name a table")
+        return Resubmit(port, table)
+
+    def _table(self, text: str) -> int:
+        if not text:
+            raise ValueProblem("a table number is missing", f"give one from 0 to {MAX_TABLE}")
+        return parse_uint(text, 0, MAX_TABLE, what="table")
+
+    def _ct(self, token: Token) -> Action:
+        if token.delimiter not in ("", "("):
+            raise ValueProblem("ct takes its arguments in parentheses", "write ct(…)")
+        inner = token.value or ""
+        commit, zone, table = False, 0, None
+        seen: set[str] = set()
+        for part in tokens(inner):
+            name, value = part.name, part.value or ""
+            length = len(part.text)
+            if name in seen:
+                raise ValueProblem(
+                    f"ct argument {name!r} is given twice", offset=part.start, length=length
+                )
+            seen.add(name)
+            if name == "commit" and part.value is None:
+                commit = True
+            elif name in ("zone", "table"):
+                try:
+                    number = self._ct_number(name, value)
+                except ValueProblem as problem:
+                    problem.offset += part.value_start if value else part.start
+                    problem.length = problem.length or length
+                    raise
+                if name == "zone":
+                    zone = number
+                else:
+                    table = number
+            else:
+                raise ValueProblem(*_bad_ct_argument(name), offset=part.start, length=length)
+        action = Ct(commit, zone, table)
+        self.ct_tokens.append((token, action))
+        return action
+
+    def _ct_number(self, name: str, value: str) -> int:
+        if not value:
+            raise ValueProblem(f"ct argument {name!r} needs a value", f"write {name}=NUMBER")
+        if name == "table":
+            return self._table(value)
+        if value[0].isalpha():
+            raise ValueProblem("a zone taken from a field is not supported yet", "give a number")
+        return parse_uint(value, 0, 0xFFFF, what="zone")
+
+
+def _bad_ct_argument(name: str) -> tuple[str, str]:
+    """Message and hint for an argument of ct() that cannot be used."""
+    if name == "commit":
+        return "ct argument 'commit' takes no value", "write commit"
+    if name in words.UNSUPPORTED_CT_ARGUMENTS:
+        return (
+            f"ct argument {name!r} is not supported yet",
+            "it is a valid OVS argument, but not one of this version",
+        )
+    return f"unknown ct argument {name!r}", nearest(name, words.CT_ARGUMENTS)
