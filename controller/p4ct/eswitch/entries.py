@@ -38,12 +38,12 @@ class L2PairEntry:
 
 
 class CtKey(NamedTuple):
-    """Key of one connection entry: the table is `ct_v4` or `ct_v6` by `version`.
+    """Key of one connection entry: the table is `ct_v4` or `ct_v6` by `version` (4 or 6).
 
     ICMP echo: `sport` is the identifier, `dport` is type<<8|code.
     """
 
-    version: Literal[4, 6]
+    version: int
     l2_id: int
     src: bytes
     dst: bytes
