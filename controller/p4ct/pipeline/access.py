@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from p4ct.conntrack import Connection, CtResult, Tracker
+    from p4ct.conntrack.connection import Connection
+    from p4ct.conntrack.result import CtResult
     from p4ct.packet.parse import Packet
 
-__all__ = ["ConntrackAccess", "PeekConntrack"]
+__all__ = ["ConntrackAccess", "PeekConntrack", "Peekable"]
 
 
 class ConntrackAccess(Protocol):
@@ -24,6 +25,14 @@ class ConntrackAccess(Protocol):
         ...
 
 
+class Peekable(Protocol):
+    """The part of `conntrack.Tracker` that answers without changing anything."""
+
+    def peek(self, pkt: Packet, zone: int, now: float) -> CtResult:
+        """What `track` would answer."""
+        ...
+
+
 class PeekConntrack:
     """A view of a tracker that answers as it would for a packet and changes nothing.
 
@@ -33,7 +42,7 @@ class PeekConntrack:
 
     __slots__ = ("_tracker",)
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Peekable) -> None:
         self._tracker = tracker
 
     def track(self, pkt: Packet, zone: int, now: float) -> CtResult:

@@ -193,14 +193,15 @@ def build_key(pkt: Packet, in_port: int) -> Key:
         if proto in (TCP, UDP):
             key[23] = pkt.sport
             key[24] = pkt.dport
-            if proto == TCP:
-                key[28] = pkt.flags
+            if proto == TCP and pkt.l4_len >= 20 and pkt.frag != 2:
+                # With the low bits of the byte before: NS and three reserved ones.
+                key[28] = (pkt.frame[pkt.l4_offset + 12] & 0x0F) << 8 | pkt.flags
         elif proto in (ICMP, ICMPV6):
             key[25] = pkt.icmp_type
             key[26] = pkt.icmp_code
             if pkt.nd_target:
                 key[27] = _from_bytes(pkt.nd_target, "big")
-    elif eth_type in (ETH_ARP, ETH_RARP):
+    elif eth_type == ETH_ARP:
         key[14] = _from_bytes(pkt.arp_spa, "big")
         key[15] = _from_bytes(pkt.arp_tpa, "big")
         key[16] = pkt.arp_op

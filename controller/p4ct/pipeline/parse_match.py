@@ -12,7 +12,6 @@ from p4ct.pipeline.fields import (
     ETH_ARP,
     ETH_IP,
     ETH_IPV6,
-    ETH_RARP,
     ICMP,
     ICMPV6,
     SCTP,
@@ -199,7 +198,7 @@ class MatchParser:
             case "icmp6":
                 return dl_type == ETH_IPV6 and proto == ICMPV6
             case "arp":
-                return dl_type in (ETH_ARP, ETH_RARP)
+                return dl_type == ETH_ARP
             case "vlan":
                 return bool((self.value_of(Field.VLAN_VID) or 0) & VLAN_PRESENT)
             case _:
@@ -212,7 +211,7 @@ class MatchParser:
             return f"in IPv6 flows the name is ipv6_{token.name[-3:]}"
         if needs == "ipv6" and dl_type == ETH_IP:
             return f"in IPv4 flows the name is nw_{token.name[-3:]}"
-        if needs == "ip" and dl_type in (ETH_ARP, ETH_RARP):
+        if needs == "ip" and dl_type == ETH_ARP:
             return f"in ARP flows the name is arp_{'spa' if 'src' in token.name else 'tpa'}"
         if needs == "icmp" and dl_type == ETH_IPV6:
             return f"in IPv6 flows the name is icmpv6_{token.name[-4:]}"

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from p4ct.pipeline.blockers import find_blockers
 from p4ct.pipeline.fields import FieldSet
 from p4ct.pipeline.flow import Flow
 
 if TYPE_CHECKING:
-    from p4ct.conntrack import Connection, CtResult
+    from p4ct.conntrack.connection import Connection
+    from p4ct.conntrack.result import CtResult
+    from p4ct.packet.parse import Packet
+    from p4ct.pipeline.ports import PortTable
 
 __all__ = ["CtVisit", "MacMove", "Result"]
 
@@ -44,37 +48,61 @@ class Result:
     """The pipeline's answer for one packet."""
 
     __slots__ = (
-        "blockers",
+        "_blockers",
+        "_ports",
         "ct",
         "drop_reason",
         "fdb_dependencies",
+        "flood",
         "learned",
-        "looked_at",
+        "looked_bits",
         "outputs",
         "path",
-        "verdict",
+        "pkt",
         "version",
     )
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, pkt: Packet, ports: PortTable, version: int) -> None:
+        self.pkt = pkt
+        self._ports = ports
         self.version = version
         """`Pipeline.version` when the packet was resolved."""
         self.outputs: list[int] = []
         """Vport ids in the order of the actions; a vport may occur twice, as in OVS."""
-        self.verdict: Literal["forward", "drop"] = "drop"
         self.drop_reason = ""
         """Why there is no output; empty if there is one."""
         self.path: tuple[Flow, ...] = ()
         """The flows hit, in order; a flow may occur twice."""
-        self.looked_at = FieldSet(0)
-        """Every field that a lookup or an action consulted, whether it matched or not."""
+        self.looked_bits = 0
         self.ct: list[CtVisit] = []
-        self.blockers: list[str] = []
-        """Why this result cannot become an eswitch entry; empty if it can."""
+        """The passages through conntrack, in order; one per zone change."""
+        self.flood = ""
+        """Why NORMAL flooded the packet; empty if it did not."""
         self.fdb_dependencies: set[tuple[int, bytes]] = set()
         """(vlan, MAC) pairs that NORMAL looked up, found or not."""
         self.learned: list[MacMove] = []
+        self._blockers: list[str] | None = None
+
+    @property
+    def verdict(self) -> Literal["forward", "drop"]:
+        """`forward` if there is an output."""
+        return "forward" if self.outputs else "drop"
+
+    @property
+    def looked_at(self) -> FieldSet:
+        """Every field that a lookup or an action consulted, whether it matched or not."""
+        return FieldSet(self.looked_bits)
+
+    @property
+    def blockers(self) -> list[str]:
+        """Why this result cannot become an eswitch entry, one sentence each; empty if it can.
+
+        Found at the first access, because most packets are never asked.
+        """
+        if self._blockers is None:
+            self._blockers = find_blockers(self, self._ports)
+        return self._blockers
 
     def __repr__(self) -> str:
-        what = self.outputs if self.verdict == "forward" else self.drop_reason
-        return f"Result({self.verdict}, {what!r}, blockers={self.blockers!r})"
+        what = self.outputs if self.outputs else self.drop_reason
+        return f"Result({self.verdict}, {what!r})"

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a result of the pipeline cannot become an eswitch entry.
+
+A connection entry of the eswitch holds for one vport, one pair of MAC addresses and one 5-tuple,
+and its connection's state is what it was when the entry was made. A result may become an entry
+only if nothing else was looked at and there is exactly one place to send the packet to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p4ct.pipeline.fields import ICMP, ICMPV6, Field, FieldSet, field_set
+
+if TYPE_CHECKING:
+    from p4ct.packet.parse import Packet
+    from p4ct.pipeline.ports import PortTable
+    from p4ct.pipeline.result import Result
+
+__all__ = ["STATELESS", "covered_by_connection_entry", "find_blockers"]
+
+STATELESS = "stateless: no ct() on the path"
+"""This one alone does not exclude the `flow` table of the eswitch."""
+
+_INVALID, _RELATED = 0x10, 0x04
+
+_COVERED = field_set(
+    [
+        Field.IN_PORT,
+        Field.DL_SRC,
+        Field.DL_DST,
+        Field.DL_TYPE,
+        Field.VLAN_VID,
+        Field.NW_SRC,
+        Field.NW_DST,
+        Field.IPV6_SRC,
+        Field.IPV6_DST,
+        Field.NW_PROTO,
+        Field.TP_SRC,
+        Field.TP_DST,
+        Field.CT_STATE,
+        Field.CT_ZONE,
+        Field.CT_MARK,
+    ]
+)
+# The key of an echo message holds type and code; other ICMP messages are in no entry.
+_COVERED_ECHO = _COVERED | field_set([Field.ICMP_TYPE, Field.ICMP_CODE])
+
+
+def covered_by_connection_entry(pkt: Packet) -> FieldSet:
+    """The fields whose value an entry made for this packet's connection pins down."""
+    if pkt.proto not in (ICMP, ICMPV6):
+        return _COVERED_ECHO  # a packet without ICMP has no ICMP fields: they are pinned to 0
+    return _COVERED_ECHO if _is_echo(pkt) else _COVERED
+
+
+def _is_echo(pkt: Packet) -> bool:
+    kinds = (0, 8) if pkt.version == 4 else (128, 129)
+    return pkt.icmp_type in kinds and pkt.icmp_code == 0
+
+
+def find_blockers(result: Result, ports: PortTable) -> list[str]:
+    """The blockers of a result, most telling first."""
+    pkt = result.pkt
+    blockers: list[str] = []
+    if not result.outputs:
+        blockers.append(f"no output: {result.drop_reason}")
+    if result.flood:
+        blockers.append(f"flood: {result.flood}")
+    if len(result.outputs) > 1:
+        names = ", ".join(ports.name(port) for port in result.outputs)
+        blockers.append(f"more than one output: {names}")
+    if not result.ct:
+        blockers.append(STATELESS)
+    for visit in result.ct:
+        state = int(visit.result.state)
+        if state & _INVALID:
+            blockers.append(f"invalid in zone {visit.zone}: {visit.result.reason}")
+        elif state & _RELATED and pkt.proto in (ICMP, ICMPV6) and not _is_echo(pkt):
+            blockers.append(f"ICMP error related to a connection of zone {visit.zone}")
+    if pkt.frag:
+        blockers.append("fragment: an entry matches whole packets only")
+    uncovered = result.looked_at.without(covered_by_connection_entry(pkt))
+    blockers += [f"looks at {name}" for name in uncovered.names()]
+    return blockers
