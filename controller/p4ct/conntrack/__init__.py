@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connection tracking: states, windows and timeouts of Linux behind the ct() of OVS. Pure."""
+
+from p4ct.conntrack.connection import Connection, Direction, Tuple
+from p4ct.conntrack.format import conntrack_line
+from p4ct.conntrack.result import ConntrackFull, ConntrackInvalid, CtResult
+from p4ct.conntrack.state import CtState, Event, FlowState, TcpState
+from p4ct.conntrack.timeouts import Timeouts
+from p4ct.conntrack.tracker import Tracker
+
+__all__ = [
+    "Connection",
+    "ConntrackFull",
+    "ConntrackInvalid",
+    "CtResult",
+    "CtState",
+    "Direction",
+    "Event",
+    "FlowState",
+    "TcpState",
+    "Timeouts",
+    "Tracker",
+    "Tuple",
+    "conntrack_line",
+]

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of connections: their table, their timers, room for new ones, offload, events.
+
+`Tracker` adds the packets. Time is an argument: seconds of any clock that does not run backwards.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+
+from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp
+from p4ct.conntrack.result import ConntrackFull
+from p4ct.conntrack.state import Event, FlowState, TcpState
+from p4ct.conntrack.table import ConnectionTable
+from p4ct.conntrack.tcp_window import BE_LIBERAL, CLOSE_INIT, SACK_PERM, TcpTrack
+from p4ct.conntrack.timeouts import Timeouts
+from p4ct.conntrack.timers import TimerWheel
+from p4ct.packet.parse import PROTO_ICMP, PROTO_TCP, PROTO_UDP
+
+_ORIGINAL = Direction.ORIGINAL
+_REPLY = Direction.REPLY
+
+EventHandler = Callable[[Event, Connection, float], None]
+
+
+class Lifecycle:
+    """All connections of all zones, without the packets. See `Tracker` for the arguments."""
+
+    def __init__(self, timeouts: Timeouts, max_connections: int) -> None:
+        if max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+        self.timeouts = timeouts
+        self.max_connections = max_connections
+        self.on_event: EventHandler | None = None
+        self.stats: Counter[str] = Counter()
+        self._connections = ConnectionTable()
+        self._wheel = TimerWheel()
+        self._evictable: OrderedDict[int, Connection] = OrderedDict()  # unassured, oldest first
+        self._last_id = 0
+
+    # --- lookup ----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._connections.count
+
+    @property
+    def by_zone(self) -> dict[int, int]:
+        """Connections per zone; zones without any are not in it."""
+        return dict(self._connections.by_zone)
+
+    @property
+    def by_protocol(self) -> dict[int, int]:
+        """Connections per IP protocol number."""
+        return dict(self._connections.by_protocol)
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        """Connections per state name (`Connection.state_name`)."""
+        return dict(self._connections.by_state)
+
+    def find(self, key: Tuple, zone: int) -> tuple[Connection, Direction] | None:
+        """The connection of this tuple, and which of its directions the tuple is."""
+        return self._connections.find(key, zone)
+
+    def select(
+        self,
+        zone: int | None = None,
+        version: int | None = None,
+        proto: int | None = None,
+        src: bytes | None = None,
+        dst: bytes | None = None,
+        sport: int | None = None,
+        dport: int | None = None,
+        mark: int | None = None,
+        state: str | None = None,
+        direction: Direction | None = None,
+    ) -> Iterator[Connection]:
+        """Connections that fit everything given; they may be removed while this runs.
+
+        src, dst, sport, dport must fit one tuple: that of `direction`, or either when None.
+        state: a `Connection.state_name`.
+        """
+        wanted = (src, dst, sport, dport)
+        for conn in self._connections.of(zone, version, proto):
+            if mark is not None and conn.mark != mark:
+                continue
+            if state is not None and conn.state_name != state:
+                continue
+            if wanted == (None, None, None, None) or any(
+                _fits(wanted, conn.original if way is _ORIGINAL else conn.reply)
+                for way in ((direction,) if direction is not None else (_ORIGINAL, _REPLY))
+            ):
+                yield conn
+
+    # --- time ------------------------------------------------------------------------------
+
+    def expire(self, now: float, budget: int = 1000) -> list[Connection]:
+        """Destroy what has expired, soonest first, and return it. Looks at `budget` connections.
+
+        Call again at once when `next_deadline()` is not in the future. Held connections stay.
+        """
+        expired = self._wheel.expired(now, budget)
+        for conn in expired:
+            self._destroy(conn, conn.state_name, now)
+        return expired
+
+    def next_deadline(self) -> float | None:
+        """When `expire` has something to look at; None when there are no timers."""
+        return self._wheel.next()
+
+    def remove(self, conn: Connection, now: float) -> None:
+        """Flush one connection, held or not; one that is gone already is left alone."""
+        if conn.alive:
+            self._destroy(conn, conn.state_name, now)
+
+    # --- offload ---------------------------------------------------------------------------
+
+    def hold(self, conn: Connection, handle: object) -> None:
+        """Offload begins: from now on the timer does not destroy it, nor is it evicted.
+
+        Both sides of a TCP connection turn liberal, and their windows are unknown until `release`.
+        Raises ValueError for a connection that is gone.
+        """
+        if not conn.alive:
+            raise ValueError(f"connection {conn.id} is gone; it cannot be offloaded")
+        conn.offload = handle
+        self._wheel.cancel(conn)
+        self._evictable.pop(conn.id, None)
+        if conn.tcp is not None:
+            conn.tcp.forget_windows()
+
+    def release(self, conn: Connection, now: float, last_seen: float) -> None:
+        """Offload ends. The connection lives until its timeout after the last packet anywhere.
+
+        last_seen: when hardware last forwarded a packet of it. If timeout and last packet are past,
+        the next `expire` takes it. TCP sides stay liberal and learn their windows again; a closed
+        connection may be reopened by a SYN (`flow_offload_fixup_tcp`).
+        """
+        conn.offload = None
+        if not conn.alive:
+            return
+        conn.expires = max(conn.expires, last_seen + self._state_timeout(conn))
+        self._wheel.cancel(conn)
+        self._wheel.arm(conn)
+        if not conn.assured:
+            self._evictable[conn.id] = conn
+        if conn.tcp is not None:
+            conn.tcp.forget_windows()
+            if conn.protocol_state is TcpState.CLOSE:
+                conn.tcp.sides[0].flags |= CLOSE_INIT
+
+    def restore(
+        self,
+        zone: int,
+        original: Tuple,
+        reply: Tuple,
+        state: TcpState | FlowState | None,
+        mark: int,
+        label: int,
+        now: float,
+    ) -> Connection:
+        """Bring back a connection that was offloaded before a restart: replied, assured, liberal.
+
+        state None means ESTABLISHED for TCP, STREAM for UDP, REPLIED otherwise. A connection that
+        is known already is returned as it is. Raises ConntrackFull.
+        """
+        known = self._connections.find(original, zone)
+        if known is not None:
+            return known[0]
+        tcp = original.proto == PROTO_TCP
+        if state is None:
+            stream = FlowState.STREAM if original.proto == PROTO_UDP else FlowState.REPLIED
+            state = TcpState.ESTABLISHED if tcp else stream
+        if isinstance(state, TcpState) is not tcp:
+            raise ValueError(f"{state!r} is no state of IP protocol {original.proto}")
+        conn = self._new_connection(zone, original, reply, state, now)
+        conn.mark = mark
+        conn.label = label
+        conn.seen_reply = conn.assured = True
+        if tcp:
+            conn.tcp = TcpTrack(SACK_PERM | BE_LIBERAL)
+        conn.timeout = self._state_timeout(conn)
+        conn.expires = now + conn.timeout
+        self._insert(conn, now)
+        return conn
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _new_connection(
+        self, zone: int, original: Tuple, reply: Tuple, state: TcpState | FlowState, now: float
+    ) -> Connection:
+        self._last_id += 1
+        return Connection(self._last_id, zone, original, reply, state, now)
+
+    def _insert(self, conn: Connection, now: float) -> None:
+        """Make a connection known and start its timer; raises ConntrackFull."""
+        if self._connections.count >= self.max_connections:
+            self._evict(now)
+        self._connections.insert(conn)
+        if not conn.assured:
+            self._evictable[conn.id] = conn
+        self._wheel.arm(conn)
+        if self.on_event is not None:
+            self.on_event(Event.NEW, conn, now)
+
+    def _evict(self, now: float) -> None:
+        """Early drop: the oldest unassured connection goes, an assured one never."""
+        if not self._evictable:
+            self.stats["full"] += 1
+            raise ConntrackFull(
+                f"all {self._connections.count} connections are assured or offloaded; "
+                f"raise max_connections ({self.max_connections}) or flush some"
+            )
+        self.stats["early_drop"] += 1
+        conn = next(iter(self._evictable.values()))
+        self._destroy(conn, conn.state_name, now)
+
+    def _destroy(self, conn: Connection, counted_as: str, now: float) -> None:
+        """Forget a connection; counted_as: the state it was last counted under."""
+        self._connections.remove(conn, counted_as)
+        self._wheel.cancel(conn)
+        self._evictable.pop(conn.id, None)
+        conn.alive = False
+        if self.on_event is not None:
+            self.on_event(Event.DESTROY, conn, now)
+
+    def _changed(
+        self, conn: Connection, old: TcpState | FlowState, was_assured: bool, now: float
+    ) -> None:
+        """A packet changed the state, brought the first reply, or made the connection assured."""
+        if conn.protocol_state is not old:
+            self._connections.count_state(old.name, conn.state_name)
+        if self.on_event is not None:
+            self.on_event(Event.UPDATE, conn, now)
+        if conn.assured and not was_assured:
+            self._evictable.pop(conn.id, None)
+            if self.on_event is not None:
+                self.on_event(Event.ASSURED, conn, now)
+
+    def _rearm(self, conn: Connection) -> None:
+        """The connection now expires before the wheel would look at it."""
+        self._wheel.cancel(conn)
+        self._wheel.arm(conn)
+
+    def _state_timeout(self, conn: Connection) -> float:
+        """Seconds that the state of the connection gives it."""
+        timeouts = self.timeouts.for_zone(conn.zone)
+        state = conn.protocol_state
+        if isinstance(state, TcpState):
+            return timeouts.tcp[state]
+        if conn.proto == PROTO_UDP:
+            return timeouts.udp_stream if state is FlowState.STREAM else timeouts.udp
+        if is_icmp(conn.version, conn.proto):
+            return timeouts.icmp if conn.proto == PROTO_ICMP else timeouts.icmpv6
+        return timeouts.generic
+
+
+_Wanted = tuple[bytes | None, bytes | None, int | None, int | None]
+
+
+def _fits(wanted: _Wanted, actual: Tuple) -> bool:
+    src, dst, sport, dport = wanted
+    return (
+        (src is None or src == actual.src)
+        and (dst is None or dst == actual.dst)
+        and (sport is None or sport == actual.sport)
+        and (dport is None or dport == actual.dport)
+    )

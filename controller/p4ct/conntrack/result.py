@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tracker says about one packet, and what can go wrong when it is committed."""
+
+from __future__ import annotations
+
+from p4ct.conntrack.connection import Connection, Direction
+from p4ct.conntrack.state import CtState
+
+
+class ConntrackFull(Exception):
+    """commit() found the table full and nothing to evict; the packet should be dropped."""
+
+
+class ConntrackInvalid(ValueError):
+    """commit() of a packet that is +inv: there is no connection that it could create."""
+
+
+class CtResult:
+    """The answer for one packet.
+
+    state: the packet's ct_state bits.
+    connection: None for +inv and for +new that is not committed; the connection an ICMP error is
+        about when +rel.
+    direction: of the packet in that connection (ORIGINAL for +new).
+    zone: the zone asked.   reason: why it is +inv, else "".
+    key, table: where commit() stores it; of no use elsewhere.
+    """
+
+    __slots__ = ("connection", "direction", "key", "reason", "state", "table", "zone")
+
+    def __init__(
+        self,
+        state: CtState,
+        connection: Connection | None,
+        direction: Direction,
+        zone: int,
+        reason: str = "",
+        key: bytes = b"",
+        table: int = -1,
+    ) -> None:
+        self.state = state
+        self.connection = connection
+        self.direction = direction
+        self.zone = zone
+        self.reason = reason
+        self.key = key
+        self.table = table
+
+    def __repr__(self) -> str:
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"<CtResult {self.state!r} {self.direction.name} {self.connection}{reason}>"

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Timeouts in seconds, with the defaults and names of Linux (nf_conntrack-sysctl), by zone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+
+def _no_zones() -> dict[int, Timeouts]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; each must be above 0 (ValueError). `zones` holds whole replacements for a zone.
+
+    Field names are those of `net.netfilter.nf_conntrack_<proto>_timeout_<state>`. tcp_max_retrans
+    applies from three retransmissions on and at a zero window, tcp_unacknowledged while data waits
+    for its ACK and to a connection picked up midstream; both only ever shorten.
+    """
+
+    tcp_syn_sent: float = 120
+    tcp_syn_sent2: float = 120
+    tcp_syn_recv: float = 60
+    tcp_established: float = 432000
+    tcp_fin_wait: float = 120
+    tcp_close_wait: float = 60
+    tcp_last_ack: float = 30
+    tcp_time_wait: float = 120
+    tcp_close: float = 10
+    tcp_max_retrans: float = 300
+    tcp_unacknowledged: float = 300
+    udp: float = 30
+    udp_stream: float = 120
+    icmp: float = 30
+    icmpv6: float = 30
+    generic: float = 600
+    zones: Mapping[int, Timeouts] = field(default_factory=_no_zones)
+    tcp: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """The TCP timeouts indexed by `TcpState`."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name not in ("zones", "tcp") and not getattr(self, item.name) > 0:
+                value = getattr(self, item.name)
+                raise ValueError(f"timeout {item.name} must be above 0 seconds, not {value}")
+        by_state = (
+            self.tcp_syn_sent,  # NONE is left with the first packet; never read
+            self.tcp_syn_sent,
+            self.tcp_syn_recv,
+            self.tcp_established,
+            self.tcp_fin_wait,
+            self.tcp_close_wait,
+            self.tcp_last_ack,
+            self.tcp_time_wait,
+            self.tcp_close,
+            self.tcp_syn_sent2,
+        )
+        object.__setattr__(self, "tcp", by_state)
+
+    def for_zone(self, zone: int) -> Timeouts:
+        """The timeouts that hold in `zone`."""
+        return self.zones.get(zone, self)
+
+    def with_zone(self, zone: int, **changes: float) -> Timeouts:
+        """A copy in which `zone` has the named timeouts changed; TypeError for an unknown name."""
+        changed = replace(self.for_zone(zone), zones={}, **changes)
+        return replace(self, zones={**self.zones, zone: changed})

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection tracker: what ct() and ct(commit) of the pipeline do.
+
+Only a commit stores anything, as in Open vSwitch; states, windows and timeouts are those of Linux.
+Pure: time comes as an argument (seconds of any clock that does not run backwards), and nothing here
+reads or writes anything but its own tables.
+
+Differences from Linux, all on purpose: a packet that is let through without being believed
+("ignored") is counted too, so that counters are exact; fragments are +inv until they are
+reassembled; L4 checksums are taken as verified by the NIC.
+"""
+
+from __future__ import annotations
+
+import copy
+from struct import Struct
+
+from p4ct.conntrack.connection import Connection, Direction, is_icmp, tuple_from_key
+from p4ct.conntrack.icmp import is_echo_request, is_error, quoted_tuple
+from p4ct.conntrack.lifecycle import Lifecycle
+from p4ct.conntrack.result import ConntrackInvalid, CtResult
+from p4ct.conntrack.state import CtState, FlowState
+from p4ct.conntrack.table import table_id
+from p4ct.conntrack.tcp import TcpPolicy, begin, first_verdict, tcp_packet
+from p4ct.conntrack.timeouts import Timeouts
+from p4ct.conntrack.verdict import INVALID_REASON, Verdict
+from p4ct.packet.parse import PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
+
+_PORTS = Struct("!HH").pack
+_ORIGINAL = Direction.ORIGINAL
+_REPLY = Direction.REPLY
+_ACCEPT = Verdict.ACCEPT
+_INVALID = Verdict.INVALID_FLAGS  # the first of the invalid ones
+
+# Composing IntFlags is slow; these are all that a packet can be.
+_NEW = CtState.TRK | CtState.NEW
+_EST = CtState.TRK | CtState.EST
+_EST_REPLY = _EST | CtState.RPL
+_RELATED = CtState.TRK | CtState.REL
+_RELATED_REPLY = _RELATED | CtState.RPL
+_INV = CtState.TRK | CtState.INV
+
+# A UDP connection that is active this long after its start is a stream (nf_conntrack_proto_udp.c).
+UDP_STREAM_AFTER = 2.0
+
+
+class Tracker(Lifecycle):
+    """Connections of all zones.
+
+    max_connections: at the limit the oldest unassured connection makes room for a new one; if all
+        are assured (or offloaded), commit raises ConntrackFull.
+    tcp_*: the sysctls nf_conntrack_tcp_*.   timeouts may be replaced while connections live.
+    on_event: called after every change with (Event, Connection, now); it must not call the tracker.
+    stats: how often: "invalid", "early_drop", "full".
+    """
+
+    def __init__(
+        self,
+        timeouts: Timeouts | None = None,
+        *,
+        max_connections: int = 262144,
+        tcp_loose: bool = True,
+        tcp_be_liberal: bool = False,
+        tcp_max_retrans: int = 3,
+        tcp_ignore_invalid_rst: bool = False,
+    ) -> None:
+        super().__init__(timeouts or Timeouts(), max_connections)
+        self.tcp_policy = TcpPolicy(
+            tcp_loose, tcp_be_liberal, tcp_max_retrans, tcp_ignore_invalid_rst
+        )
+        self._tables = self._connections.tables
+
+    def track(self, pkt: Packet, zone: int, now: float) -> CtResult:
+        """Take one packet through ct(zone=): look up, check, update state, timer and counters.
+
+        Call it once per packet and zone (a second ct() in the same zone must reuse the result, as
+        the kernel does). Never raises for any packet. A packet of an unknown connection is +new if
+        it may begin one, and leaves no trace unless `commit` follows; the reply that makes a
+        connection established is itself +est+rpl; until then every original packet is +new.
+
+        While a connection is held (offloaded) packets go by unseen, so windows are unknown: those
+        that do come, trapped or late, are accepted whatever their numbers, while the state machine
+        applies in full (nf_flow_table does the same).
+        """
+        if pkt.error or pkt.frag or not pkt.version:
+            self.stats["invalid"] += 1
+            return _untrackable(pkt, zone)
+        proto = pkt.proto
+        number = zone << 9 | proto if pkt.version == 4 else zone << 9 | 0x100 | proto
+        key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
+        table = self._tables.get(number)
+        conn = None if table is None else table.get(key)
+        if conn is None or (conn.expires <= now and conn.offload is None):
+            if conn is not None:
+                self._destroy(conn, conn.state_name, now)
+            return self._count_invalid(self._unknown(pkt, zone, number, key, now))
+
+        direction = _ORIGINAL if key == conn.key else _REPLY
+        old = conn.protocol_state
+        assured = conn.assured
+        verdict = self._run(conn, pkt, direction, now)
+        if verdict is _ACCEPT:
+            conn.expires = expires = now + conn.timeout
+            if expires < conn.timer_at:
+                self._rearm(conn)
+        elif verdict >= _INVALID:
+            if conn.expires < conn.timer_at:
+                self._rearm(conn)
+            self.stats["invalid"] += 1
+            return CtResult(_INV, None, _ORIGINAL, zone, INVALID_REASON[verdict])
+        elif verdict is Verdict.REOPEN:
+            self._destroy(conn, conn.state_name, now)
+            return self._count_invalid(self._unknown(pkt, zone, number, key, now))
+
+        conn.packets[direction] += 1
+        conn.bytes[direction] += pkt.wire_len
+        if direction is _REPLY:
+            state = _EST_REPLY
+            replied = not conn.seen_reply
+            conn.seen_reply = True
+        else:
+            state = _EST if conn.seen_reply else _NEW
+            replied = False
+        if verdict is Verdict.KILL:
+            self._destroy(conn, old.name, now)
+        elif replied or conn.protocol_state is not old or conn.assured is not assured:
+            self._changed(conn, old, assured, now)
+        return CtResult(state, conn, direction, zone)
+
+    def peek(self, pkt: Packet, zone: int, now: float) -> CtResult:
+        """What `track` would answer, without changing anything."""
+        if pkt.error or pkt.frag or not pkt.version:
+            return _untrackable(pkt, zone)
+        number = table_id(zone, pkt.version, pkt.proto)
+        key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
+        conn = self._tables.get(number, {}).get(key)
+        if conn is None or (conn.expires <= now and conn.offload is None):
+            return self._unknown(pkt, zone, number, key, now)
+        direction = _ORIGINAL if key == conn.key else _REPLY
+        twin = copy.copy(conn)
+        if twin.tcp is not None:
+            twin.tcp = twin.tcp.copy()
+        verdict = self._run(twin, pkt, direction, now)
+        if verdict >= _INVALID:
+            return CtResult(_INV, None, _ORIGINAL, zone, INVALID_REASON[verdict])
+        if verdict is Verdict.REOPEN:
+            return self._unknown(pkt, zone, number, key, now)
+        if direction is _REPLY:
+            return CtResult(_EST_REPLY, conn, direction, zone)
+        return CtResult(_EST if conn.seen_reply else _NEW, conn, direction, zone)
+
+    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection:
+        """ct(commit): store the connection that `result`, from track of this packet, calls +new.
+
+        The packet that creates a connection is counted in it. A result that has a connection is
+        left alone. Sets `result.connection`. Raises ConntrackFull (the packet should be dropped)
+        and ConntrackInvalid for +inv.
+        """
+        if result.connection is not None:
+            return result.connection
+        if result.state & CtState.INV:
+            raise ConntrackInvalid(f"an invalid packet cannot be committed: {result.reason}")
+        known = self._tables.get(result.table, {}).get(result.key)
+        if known is not None:
+            result.connection = known
+            return known
+        original = tuple_from_key(pkt.version, pkt.proto, result.key)
+        reply = original.reversed()
+        conn = self._new_connection(result.zone, original, reply, FlowState.UNREPLIED, now)
+        if pkt.proto == PROTO_TCP:
+            begin(conn, pkt)
+        verdict = self._run(conn, pkt, _ORIGINAL, now)
+        if verdict is not _ACCEPT:
+            reason = INVALID_REASON.get(verdict, verdict.name)
+            raise ConntrackInvalid(f"the packet begins no connection: {reason}")
+        conn.packets[0] = 1
+        conn.bytes[0] = pkt.wire_len
+        conn.expires = now + conn.timeout
+        self._insert(conn, now)
+        result.connection = conn
+        return conn
+
+    def _run(self, conn: Connection, pkt: Packet, direction: Direction, now: float) -> Verdict:
+        """The protocol's part: sets protocol_state, timeout and assured of the connection."""
+        timeouts = self.timeouts.for_zone(conn.zone)
+        tcp = conn.tcp
+        if tcp is not None:
+            if conn.offload is not None:
+                tcp.forget_windows()
+            return tcp_packet(conn, tcp, pkt, direction, now, timeouts, self.tcp_policy)
+        seen_reply = conn.seen_reply
+        if pkt.proto == PROTO_UDP:
+            if seen_reply and now > conn.start + UDP_STREAM_AFTER:
+                conn.timeout = timeouts.udp_stream
+                conn.protocol_state = FlowState.STREAM
+                conn.assured = True
+                return _ACCEPT
+            conn.timeout = timeouts.udp
+        elif is_icmp(pkt.version, pkt.proto):
+            conn.timeout = timeouts.icmp if pkt.proto == PROTO_ICMP else timeouts.icmpv6
+        else:
+            conn.timeout = timeouts.generic
+        if direction is _REPLY and not seen_reply:
+            conn.protocol_state = FlowState.REPLIED
+        return _ACCEPT
+
+    def _unknown(self, pkt: Packet, zone: int, number: int, key: bytes, now: float) -> CtResult:
+        """A packet of no connection: +new, +rel to another one, or +inv. Changes nothing."""
+        reason = ""
+        if pkt.proto == PROTO_TCP:
+            verdict = first_verdict(pkt, self.tcp_policy)
+            if verdict is not _ACCEPT:
+                reason = INVALID_REASON[verdict]
+        elif is_icmp(pkt.version, pkt.proto) and not is_echo_request(pkt):
+            if is_error(pkt):
+                return self._related(pkt, zone, now)
+            reason = f"ICMP type {pkt.icmp_type} begins no connection and answers none"
+        if reason:
+            return CtResult(_INV, None, _ORIGINAL, zone, reason)
+        return CtResult(_NEW, None, _ORIGINAL, zone, "", key, number)
+
+    def _related(self, pkt: Packet, zone: int, now: float) -> CtResult:
+        """An ICMP error belongs to the connection it quotes a packet of (`nf_conntrack_inet_error`).
+
+        It must go to where the quoted packet came from, and neither renews nor creates anything.
+        """
+        quoted = quoted_tuple(pkt)
+        if quoted is None:
+            return CtResult(_INV, None, _ORIGINAL, zone, "ICMP error without a readable packet")
+        found = self._connections.find(quoted.reversed(), zone)
+        if found is not None:
+            conn, direction = found
+            alive = conn.expires > now or conn.offload is not None
+            if alive and pkt.dst == (conn.reply if direction is _REPLY else conn.original).dst:
+                state = _RELATED_REPLY if direction is _REPLY else _RELATED
+                return CtResult(state, conn, direction, zone)
+        return CtResult(_INV, None, _ORIGINAL, zone, "ICMP error about no known connection")
+
+    def _count_invalid(self, result: CtResult) -> CtResult:
+        if result.reason:
+            self.stats["invalid"] += 1
+        return result
+
+
+def _untrackable(pkt: Packet, zone: int) -> CtResult:
+    """+inv for what is not a whole, sound IP packet."""
+    reason = pkt.error or ("fragment, not reassembled" if pkt.frag else "not an IP packet")
+    return CtResult(_INV, None, _ORIGINAL, zone, reason)
