@@ -220,7 +220,7 @@ class Tracker(Lifecycle):
         return CtResult(_NEW, None, _ORIGINAL, zone, "", key, number)
 
     def _related(self, pkt: Packet, zone: int, now: float) -> CtResult:
-        """An ICMP error belongs to the connection it quotes a packet of (`nf_conntrack_inet_error`).
+        """An ICMP error belongs to the connection that it quotes (`nf_conntrack_inet_error`).
 
         It must go to where the quoted packet came from, and neither renews nor creates anything.
         """
