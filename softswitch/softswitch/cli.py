@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `softswitch` command: start the data plane, serve P4Runtime, stop cleanly on a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from softswitch import logs
+from softswitch.errors import PortError, ProgramError
+from softswitch.options import Options, UsageError, parse
+
+if TYPE_CHECKING:
+    import grpc
+
+    from softswitch.api import DataplaneApi
+    from softswitch.program import Program
+
+log = logging.getLogger("softswitch")
+
+
+class _Stopped(BaseException):
+    """A signal asked the switch to stop."""
+
+
+class _Failed(Exception):
+    """The switch cannot start; the message says why and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run until SIGTERM or SIGINT, and exit by that signal (143, 130); exit 1 on an error."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+    except UsageError as error:
+        print(f"softswitch: {error}\nTry 'softswitch --help'.", file=sys.stderr)
+        sys.exit(1)
+    received: list[int] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        # Only the first one interrupts: a second must not break the clean stop.
+        if not received:
+            received.append(number)
+            raise _Stopped
+
+    # gRPC's own messages repeat, less clearly, what is reported here.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        _run(options)
+    except _Stopped:
+        pass
+    except _Failed as error:
+        print(f"softswitch: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    number = received[0]
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    sys.exit(128 + number)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _run(options: Options) -> NoReturn:
+    """Start everything, wait for a signal, stop everything."""
+    try:
+        logs.configure(console=options.log_console, file=options.log_file, level=options.log_level)
+    except OSError as error:
+        raise _Failed(f"--log-file: {error.filename}: {error.strerror}") from error
+    for warning in options.warnings:
+        print(f"softswitch: warning: {warning}", file=sys.stderr, flush=True)
+    program_json = _read_program(options.json_path)
+    # Imported only now: a wrong command line is reported without waiting for them.
+    from softswitch.dataplane import Dataplane
+    from softswitch.p4runtime.pipeline import PipelineManager
+    from softswitch.p4runtime.server import AddressError, P4RuntimeServer
+    from softswitch.p4runtime.service import Service
+    from softswitch.program import Program
+
+    credentials = _credentials(options)
+    _say("Calling target program-options parser")
+    preloaded = None
+    if program_json is not None:
+        preloaded = _load(Program.load, program_json, options.json_path)
+    stops: list[Callable[[], None]] = []
+    try:
+        dataplane = Dataplane(cpu_port=options.cpu_port, drop_port=options.drop_port)
+        stops.append(dataplane.stop)
+        _add_ports(dataplane, options)
+        if preloaded is not None:
+            dataplane.load(preloaded)
+        pipelines = PipelineManager(dataplane, Program.load, preloaded=preloaded)
+        service = Service(options.device_id, dataplane, pipelines)
+        try:
+            server = P4RuntimeServer(service, dataplane, options.address, credentials)
+        except AddressError as error:
+            raise _Failed(str(error)) from error
+        stops.append(server.stop)
+        dataplane.start()
+        server.start()
+        _say(f"Server listening on {_with_port(options.address, server.port)}")
+        while True:
+            signal.pause()
+    finally:
+        for stop in stops:
+            stop()
+
+
+def _read_program(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _Failed(f"JSON input file {path} cannot be opened: {error.strerror}") from error
+
+
+def _load(load: Callable[[bytes], Program], program: bytes, path: str | None) -> Program:
+    try:
+        return load(program)
+    except ProgramError as error:
+        raise _Failed(f"{path}: {error}") from error
+
+
+def _add_ports(dataplane: DataplaneApi, options: Options) -> None:
+    """Attach the interfaces. One that is missing is an error line, as in BMv2; without the
+    permission to open any, there is no point in going on."""
+    for number, name in options.interfaces:
+        _say(f"Adding interface {name} as port {number}")
+        try:
+            dataplane.add_port(number, name)
+        except PortError as error:
+            if isinstance(error.__cause__, PermissionError):
+                raise _Failed(
+                    f"interface {name}, port {number}: no permission to open a packet socket."
+                    " CAP_NET_RAW is needed: run as root, grant it with setcap, or use a user"
+                    " namespace (unshare --user --map-root-user --net)"
+                ) from error
+            log.error("Add port operation failed: %s", error)
+
+
+def _credentials(options: Options) -> grpc.ServerCredentials | None:
+    if options.tls is None:
+        return None
+    import grpc
+
+    certificate, key, authority, client_auth = options.tls
+    try:
+        return grpc.ssl_server_credentials(
+            [(Path(key).read_bytes(), Path(certificate).read_bytes())],
+            root_certificates=Path(authority).read_bytes() if authority else None,
+            require_client_auth=client_auth,
+        )
+    except OSError as error:
+        raise _Failed(f"TLS file {error.filename}: {error.strerror}") from error
+
+
+def _with_port(address: str, port: int) -> str:
+    """The address with the port that the kernel chose, if it was left to it."""
+    host, _, wanted = address.rpartition(":")
+    return f"{host}:{port}" if wanted == "0" else address
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pushed pipeline: its configuration and everything that is precomputed from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
+
+from softswitch.api import DataplaneApi, ProgramInfo
+from softswitch.errors import ProgramError
+from softswitch.p4runtime.errors import Code, P4RuntimeError, invalid, unimplemented
+from softswitch.p4runtime.legacy_config import unwrap_device_config
+from softswitch.p4runtime.p4info import P4InfoIndex
+from softswitch.p4runtime.packet_io import PacketInCodec, PacketOutCodec
+from softswitch.p4runtime.table_codec import TableCodec
+
+LoadProgram = Callable[[bytes], ProgramInfo]
+SetRequest = p4rt.SetForwardingPipelineConfigRequest
+GetRequest = p4rt.GetForwardingPipelineConfigRequest
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultMetadata:
+    """What a client attached to a default entry; the data plane has no place for it."""
+
+    metadata: bytes = b""
+    controller_metadata: int = 0
+
+
+class Pipeline:
+    """A configuration that has been checked: P4Info and program agree."""
+
+    def __init__(self, config: p4rt.ForwardingPipelineConfig, program: ProgramInfo) -> None:
+        self.config = config
+        self.program = program
+        self.index = P4InfoIndex(config.p4info, program)
+        self.tables = {
+            table_id: TableCodec(table, self.index, program.tables[table.preamble.name])
+            for table_id, table in self.index.tables.items()
+        }
+        self.tables_by_name = {table.name: table for table in self.tables.values()}
+        self.packet_in = PacketInCodec(self.index.packet_in)
+        self.packet_out = PacketOutCodec(self.index.packet_out)
+        self.default_metadata: dict[int, DefaultMetadata] = {}
+
+    def table(self, table_id: int) -> TableCodec:
+        """The table with this id, or INVALID_ARGUMENT."""
+        table = self.tables.get(table_id)
+        if table is None:
+            raise invalid(f"Invalid P4 id {table_id:#x}: not a table")
+        return table
+
+
+class PipelineManager:
+    """SetForwardingPipelineConfig and GetForwardingPipelineConfig (spec 7)."""
+
+    def __init__(
+        self,
+        dataplane: DataplaneApi,
+        load_program: LoadProgram,
+        *,
+        preloaded: ProgramInfo | None = None,
+    ) -> None:
+        """`preloaded`: program of the command line, used by a push without JSON."""
+        self._dataplane = dataplane
+        self._load_program = load_program
+        self._preloaded = preloaded
+        self._saved: Pipeline | None = None
+        self.current: Pipeline | None = None
+
+    def require(self) -> Pipeline:
+        """The pipeline that is in force, or FAILED_PRECONDITION."""
+        if self.current is None:
+            raise P4RuntimeError(
+                Code.FAILED_PRECONDITION, "No forwarding pipeline config set for this device"
+            )
+        return self.current
+
+    def set(self, request: SetRequest, lock: threading.RLock, recheck: Callable[[], None]) -> None:
+        """Carry out a request whose sender has been checked.
+
+        Compiling takes seconds, so it is done without `lock`; what changes state then holds it,
+        and calls `recheck` first, since the primary may be another by then. On any error the
+        pipeline in force, and the one saved, are untouched.
+        """
+        action = request.action
+        if action == SetRequest.COMMIT:
+            if request.HasField("config"):
+                raise invalid("COMMIT takes no config; send it with VERIFY_AND_SAVE before")
+            with lock:
+                recheck()
+                if self._saved is None:
+                    raise P4RuntimeError(Code.NOT_FOUND, "COMMIT: no config has been saved")
+                self._commit(self._saved)
+        elif action in (
+            SetRequest.VERIFY,
+            SetRequest.VERIFY_AND_SAVE,
+            SetRequest.VERIFY_AND_COMMIT,
+        ):
+            pipeline = self._build(request)
+            if action == SetRequest.VERIFY:
+                return
+            with lock:
+                recheck()
+                if action == SetRequest.VERIFY_AND_SAVE:
+                    self._saved = pipeline
+                else:
+                    self._commit(pipeline)
+        elif action == SetRequest.RECONCILE_AND_COMMIT:
+            raise unimplemented(
+                "RECONCILE_AND_COMMIT is not supported; use VERIFY_AND_COMMIT and write the"
+                " entries again"
+            )
+        else:
+            raise invalid(f"SetForwardingPipelineConfig: action {action} is not valid")
+
+    def _build(self, request: SetRequest) -> Pipeline:
+        if not request.HasField("config"):
+            raise invalid("SetForwardingPipelineConfig: the config is missing")
+        config = p4rt.ForwardingPipelineConfig()
+        config.CopyFrom(request.config)
+        if not config.HasField("p4info"):
+            raise invalid("SetForwardingPipelineConfig: config.p4info is missing")
+        if config.p4_device_config:
+            try:
+                program = self._load_program(unwrap_device_config(config.p4_device_config))
+            except ProgramError as error:
+                raise invalid(f"p4_device_config: {error}") from error
+        elif self._preloaded is not None:
+            program = self._preloaded
+        else:
+            raise invalid(
+                "SetForwardingPipelineConfig: p4_device_config is empty, and no JSON was given on"
+                " the command line"
+            )
+        return Pipeline(config, program)
+
+    def _commit(self, pipeline: Pipeline) -> None:
+        self._dataplane.load(pipeline.program)
+        self._saved = None
+        pipeline.default_metadata.clear()
+        self.current = pipeline
+
+    def get(self, request: GetRequest) -> p4rt.GetForwardingPipelineConfigResponse:
+        """The configuration in force, as it was pushed, in the form that the request asks for."""
+        config = self.require().config
+        response = p4rt.GetForwardingPipelineConfigResponse()
+        answer, kind = response.config, request.response_type
+        answer.SetInParent()
+        if kind not in GetRequest.ResponseType.values():
+            raise invalid(f"GetForwardingPipelineConfig: response_type {kind} is not valid")
+        if kind in (GetRequest.ALL, GetRequest.P4INFO_AND_COOKIE):
+            answer.p4info.CopyFrom(config.p4info)
+        if kind in (GetRequest.ALL, GetRequest.DEVICE_CONFIG_AND_COOKIE):
+            answer.p4_device_config = config.p4_device_config
+        if config.HasField("cookie"):
+            answer.cookie.CopyFrom(config.cookie)
+        return response
