@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from p4ct.pipeline.access import ConntrackAccess, PeekConntrack
+from p4ct.pipeline.actions import Output, Resubmit
 from p4ct.pipeline.classifier import Classifier
+from p4ct.pipeline.fields import Field
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.mac_table import MacTable
 from p4ct.pipeline.match import Match
 from p4ct.pipeline.normal import LearningSwitch
 from p4ct.pipeline.parser import FlowSelector
-from p4ct.pipeline.ports import PortTable
+from p4ct.pipeline.ports import PortError, PortTable
 from p4ct.pipeline.result import Result
 from p4ct.pipeline.run import Run
 from p4ct.pipeline.trace import Trace
@@ -30,6 +32,16 @@ class FlowChange(NamedTuple):
 
     added: tuple[Flow, ...] = ()
     removed: tuple[Flow, ...] = ()
+
+
+def _ports_of(flow: Flow) -> Iterator[int]:
+    """The vports that a flow names."""
+    ingress = flow.match.exact(Field.IN_PORT)
+    if ingress is not None:
+        yield ingress
+    for action in flow.actions:
+        if isinstance(action, Output | Resubmit) and action.port is not None:
+            yield action.port
 
 
 class Pipeline:
@@ -59,8 +71,10 @@ class Pipeline:
 
         A flow that was there already with the same actions and cookie stays, with its identity
         and counters. Of several flows with the same table, priority and match the last one counts.
+        Raises PortError, changing nothing, if a flow names a vport that does not exist.
         """
         wanted = {flow.slot: flow for flow in flows}
+        self._check_ports(wanted.values())
         kept = {
             slot: old
             for slot, old in self._flows.items()
@@ -72,7 +86,12 @@ class Pipeline:
         return self._changed(FlowChange(added, removed), now)
 
     def add(self, flows: Iterable[Flow], now: float = 0.0) -> FlowChange:
-        """Adds flows; one with the same table, priority and match makes way (OFPFC_ADD)."""
+        """Adds flows; one with the same table, priority and match makes way (OFPFC_ADD).
+
+        Raises PortError, changing nothing, if a flow names a vport that does not exist.
+        """
+        flows = tuple(flows)
+        self._check_ports(flows)
         added: dict[tuple[int, int, Match], Flow] = {}
         removed: list[Flow] = []
         for flow in flows:
@@ -89,6 +108,13 @@ class Pipeline:
         for flow in removed:
             del self._flows[flow.slot]
         return self._changed(FlowChange(removed=removed), now)
+
+    def _check_ports(self, flows: Iterable[Flow]) -> None:
+        for flow in flows:
+            for port in _ports_of(flow):
+                if port not in self.ports.by_id:
+                    where = f" ({flow.source} line {flow.line})" if flow.line else ""
+                    raise PortError(f"a flow{where} names vport {port}, which does not exist")
 
     def _changed(self, change: FlowChange, now: float) -> FlowChange:
         if not change.added and not change.removed:

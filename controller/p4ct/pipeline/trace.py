@@ -90,4 +90,4 @@ class Trace:
         if result.blockers:
             self._lines.append(f"Not for the eswitch: {'; '.join(result.blockers)}")
         else:
-            self._lines.append("The eswitch can do this.")
+            self._lines.append("Fit for an eswitch entry, once the connection is established.")

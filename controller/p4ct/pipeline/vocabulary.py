@@ -125,7 +125,8 @@ def _mac(text: str) -> tuple[int, int]:
     return values.parse_mac(text)
 
 
-_PORT = _number(Field.TP_SRC, maskable=True)
+_SRC_PORT = _number(Field.TP_SRC, maskable=True)
+_DST_PORT = _number(Field.TP_DST, maskable=True)
 _ICMP_NUMBER = _number(Field.ICMP_TYPE)
 
 MATCH_FIELDS: Mapping[str, MatchField] = {
@@ -154,12 +155,12 @@ MATCH_FIELDS: Mapping[str, MatchField] = {
     "nw_ttl": MatchField(Field.NW_TTL, _number(Field.NW_TTL), "ip or ipv6"),
     "nw_frag": MatchField(Field.NW_FRAG, values.parse_frag, "ip or ipv6"),
     "ip_frag": MatchField(Field.NW_FRAG, values.parse_frag, "ip or ipv6"),
-    "tp_src": MatchField(Field.TP_SRC, _PORT, "tcp or udp"),
-    "tp_dst": MatchField(Field.TP_DST, _PORT, "tcp or udp"),
-    "tcp_src": MatchField(Field.TP_SRC, _PORT, "tcp"),
-    "tcp_dst": MatchField(Field.TP_DST, _PORT, "tcp"),
-    "udp_src": MatchField(Field.TP_SRC, _PORT, "udp"),
-    "udp_dst": MatchField(Field.TP_DST, _PORT, "udp"),
+    "tp_src": MatchField(Field.TP_SRC, _SRC_PORT, "tcp or udp"),
+    "tp_dst": MatchField(Field.TP_DST, _DST_PORT, "tcp or udp"),
+    "tcp_src": MatchField(Field.TP_SRC, _SRC_PORT, "tcp"),
+    "tcp_dst": MatchField(Field.TP_DST, _DST_PORT, "tcp"),
+    "udp_src": MatchField(Field.TP_SRC, _SRC_PORT, "udp"),
+    "udp_dst": MatchField(Field.TP_DST, _DST_PORT, "udp"),
     "tcp_flags": MatchField(Field.TCP_FLAGS, _tcp_flags, "tcp"),
     "icmp_type": MatchField(Field.ICMP_TYPE, _ICMP_NUMBER, "icmp"),
     "icmp_code": MatchField(Field.ICMP_CODE, _number(Field.ICMP_CODE), "icmp"),
