@@ -153,8 +153,7 @@ class P4RuntimeServer:
         except Exception as problem:
             if not self._stopping.is_set():
                 log.debug("stream of %s ended: %r", session.peer, problem)
-        session.close(error)
-        self._service.leave(session)
+        self._service.leave(session, error)
 
     def _pump_packet_ins(self) -> None:
         while not self._stopping.is_set():

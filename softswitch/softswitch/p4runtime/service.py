@@ -118,15 +118,15 @@ class Service:
                 )
             self._sessions.add(session)
 
-    def leave(self, session: StreamSession) -> None:
-        """The stream has ended, however it did. Idempotent."""
-        session.close()
+    def leave(self, session: StreamSession, error: P4RuntimeError | None = None) -> None:
+        """The stream ends, with `error` as its status. Idempotent.
+
+        The client hears of the end only after others were told and no longer counts as connected.
+        """
         with self._lock:
             self._sessions.discard(session)
             self._announce(self._arbitration.leave(session))
-        if session.dropped:
-            log.warning("%s: %d messages were dropped", session.peer, session.dropped)
-            session.dropped = 0
+        session.close(error)
 
     def close_streams(self) -> None:
         """End all streams: the server stops."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
-
 from softswitch.errors import UnsupportedConstruct
 from softswitch.p4runtime.pipeline import PipelineManager
 from softswitch.p4runtime.server import P4RuntimeServer
@@ -43,7 +42,7 @@ def load_program(json: bytes) -> FakeProgram:
     return FakeProgram()
 
 
-@pytest.fixture()
+@pytest.fixture
 def bare() -> Iterator[World]:
     """A server without a pipeline."""
     dataplane = FakeDataplane()
@@ -58,7 +57,7 @@ def bare() -> Iterator[World]:
     server.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def world(bare: World) -> World:
     """A server with the test pipeline, and no open stream."""
     bare.client.push(bare.config())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from google.protobuf import text_format
 from p4rt_stubs.p4.config.v1 import p4info_pb2 as p4info
-
 from softswitch.api import (
     ActionInfo,
     CounterInfo,
