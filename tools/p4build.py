@@ -152,7 +152,8 @@ def check(folder: Path) -> int:
         changed = [n for n in OUTPUTS if not same_program(compiled / n, Path(scratch) / n)]
     if changed:
         raise BuildError(
-            f"p4c {version} makes other output than what is committed: {', '.join(changed)}\n{remedy}"
+            f"p4c {version} makes other output than what is committed: {', '.join(changed)}\n"
+            f"{remedy}"
         )
     print(f"sources, manifest and the output of p4c {version} agree")
     return 0

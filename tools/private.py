@@ -13,8 +13,8 @@ not depend on any program being well behaved.
 Two processes of this file are involved: the *outer* one, which the caller sees, starts unshare(1)
 and turns SIGTERM and SIGHUP into a byte on a pipe; the *inner* one is process 1 of the namespace,
 prepares /run, /sys and lo, runs the command, reaps orphans and ends with the command's exit code.
-The end of the pipe tells the inner one that the outer one is gone, even by SIGKILL.  Ctrl-C needs no
-help: the terminal sends it to the whole process group, the command included.
+The end of the pipe tells the inner one that the outer one is gone, even by SIGKILL.  Ctrl-C needs
+no help: the terminal sends it to the whole process group, the command included.
 
 Only the standard library is used, and any Python from 3.9 on will do.
 """

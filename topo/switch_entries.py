@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the switch itself holds, read over P4Runtime past the controller.
+
+The verdict that nothing is left in the switch must not come from the program that is on trial.
+Reads need no arbitration, so this does not disturb the controller.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+from google.protobuf import text_format
+from p4rt_stubs.p4.config.v1 import p4info_pb2
+from p4rt_stubs.p4.v1 import p4runtime_pb2, p4runtime_pb2_grpc
+
+from topo import plan
+
+#: Tables whose entries stand for connections; the others hold ports and next hops.
+CONNECTION_TABLES = ("ct_v4", "ct_v6", "l2_pair")
+P4INFO = plan.ROOT / "p4src" / "compiled" / "eswitch.p4info.txtpb"
+
+
+class ReadFailed(Exception):
+    """The switch does not answer a read; the text has its own error."""
+
+
+def table_ids(p4info: Path = P4INFO) -> dict[str, int]:
+    """Ids of the connection tables by alias."""
+    info = text_format.Parse(p4info.read_text(encoding="utf-8"), p4info_pb2.P4Info())
+    ids = {table.preamble.alias: table.preamble.id for table in info.tables}
+    return {name: ids[name] for name in CONNECTION_TABLES}
+
+
+def count(address: str = plan.GRPC_ADDRESS, device_id: int = plan.DEVICE_ID) -> dict[str, int]:
+    """Entries in each connection table of the switch at `address`."""
+    ids = table_ids()
+    request = p4runtime_pb2.ReadRequest(device_id=device_id)
+    for table_id in ids.values():
+        request.entities.add().table_entry.table_id = table_id
+    counts = dict.fromkeys(ids, 0)
+    names = {table_id: name for name, table_id in ids.items()}
+    try:
+        with grpc.insecure_channel(address) as channel:
+            stub = p4runtime_pb2_grpc.P4RuntimeStub(channel)
+            for response in stub.Read(request, timeout=10.0):
+                for entity in response.entities:
+                    counts[names[entity.table_entry.table_id]] += 1
+    except grpc.RpcError as error:
+        raise ReadFailed(f"cannot read the switch at {address}: {error}") from error
+    return counts
