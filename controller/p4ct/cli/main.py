@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands and options; each command is a few lines, its output is in `p4ct.cli.show`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p4ct.cli import show
+from p4ct.cli.client import ask
+
+__all__ = ["main"]
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+FILTER_HELP = """
+FILTER words select connections by any part of a tuple: a protocol (tcp, udp, icmp, icmpv6),
+src=ADDR, dst=ADDR, sport=N, dport=N, zone=N, mark=N, state=NAME, family=ipv4|ipv6.
+"""
+
+
+def _json_option(function: Any) -> Any:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def _print(answer: Any, as_json: bool, text: Any) -> None:
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        text(answer)
+
+
+@click.group(context_settings=CONTEXT)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    default=Path("p4ct.sock"),
+    envvar="P4CT_SOCKET",
+    show_default=True,
+    help="Admin socket of the controller.",
+)
+@click.version_option(package_name="p4ct")
+@click.pass_context
+def main(context: click.Context, socket: Path) -> None:
+    """Connection-tracking offload controller for a P4 eswitch.
+
+    \b
+    Examples:
+      p4ct run --config topo/p4ct.toml          start the controller
+      p4ct status                               what is tracked, offloaded, punted
+      p4ct conntrack list tcp dport=80          connections, as conntrack -L prints them
+      p4ct offload why                          why is this connection not offloaded?
+      p4ct explain tcp src=10.0.0.1 dst=10.0.0.3 sport=4000 dport=80 in_port=vm1
+    """
+    context.obj = socket
+
+
+@main.command(context_settings=CONTEXT)
+@click.option("--config", "-c", required=True, type=click.Path(path_type=Path), help="TOML file.")
+def run(config: Path) -> None:
+    """Run the controller in the foreground until SIGINT or SIGTERM.
+
+    Entries stay in the switch when it ends: established connections go on, and the next
+    controller takes them over.
+    """
+    from p4ct.cli.run import run_controller
+
+    sys.exit(run_controller(config))
+
+
+@main.command("check-config", context_settings=CONTEXT)
+@click.argument("config", type=click.Path(path_type=Path))
+def check_config(config: Path) -> None:
+    """Check a configuration file, its flows and its program; nothing is started."""
+    from p4ct.cli.run import check
+
+    sys.exit(check(config))
+
+
+@main.command(context_settings=CONTEXT)
+@_json_option
+@click.pass_obj
+def status(socket: Path, as_json: bool) -> None:
+    """Totals: connections, packets, punts, drops, entries."""
+    _print(ask(socket, "status"), as_json, show.status)
+
+
+@main.group(context_settings=CONTEXT)
+def conntrack() -> None:
+    """The connection table."""
+
+
+@conntrack.command("list", context_settings=CONTEXT, epilog=FILTER_HELP)
+@click.argument("filter", nargs=-1)
+@_json_option
+@click.pass_obj
+def conntrack_list(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
+    """List connections in the format of conntrack -L; offloaded ones keep state and timeout."""
+    answer = ask(socket, "conntrack-list", {"filter": filter})
+    _print(answer, as_json, show.connections)
+
+
+@conntrack.command("count", context_settings=CONTEXT, epilog=FILTER_HELP)
+@click.argument("filter", nargs=-1)
+@_json_option
+@click.pass_obj
+def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
+    """Count connections."""
+    _print(ask(socket, "conntrack-count", {"filter": filter}), as_json, click.echo)
+
+
+@conntrack.command("flush", context_settings=CONTEXT, epilog=FILTER_HELP)
+@click.argument("filter", nargs=-1)
+@_json_option
+@click.pass_obj
+def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
+    """Forget connections (all of them without FILTER); their entries leave the switch first."""
+    answer = ask(socket, "conntrack-flush", {"filter": filter})
+    _print(answer, as_json, show.flushed)
+
+
+@main.group(context_settings=CONTEXT)
+def offload() -> None:
+    """What the eswitch forwards by itself."""
+
+
+@offload.command("list", context_settings=CONTEXT)
+@_json_option
+@click.pass_obj
+def offload_list(socket: Path, as_json: bool) -> None:
+    """List entries with the columns of ovs-appctl dpctl/dump-flows type=offloaded."""
+    _print(ask(socket, "offload-list"), as_json, show.records)
+
+
+@offload.command("pending", context_settings=CONTEXT)
+@_json_option
+@click.pass_obj
+def offload_pending(socket: Path, as_json: bool) -> None:
+    """List connections that wait because the eswitch is full, in the order of their turn."""
+    _print(ask(socket, "offload-pending"), as_json, show.pending)
+
+
+@offload.command("why", context_settings=CONTEXT, epilog=FILTER_HELP)
+@click.argument("filter", nargs=-1)
+@_json_option
+@click.pass_obj
+def offload_why(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
+    """Say for each connection whether it is offloaded, and if not, why not."""
+    _print(ask(socket, "offload-why", {"filter": filter}), as_json, show.why)
+
+
+@main.group(context_settings=CONTEXT)
+def flows() -> None:
+    """The policy."""
+
+
+@flows.command("list", context_settings=CONTEXT)
+@_json_option
+@click.pass_obj
+def flows_list(socket: Path, as_json: bool) -> None:
+    """List flows as ovs-ofctl dump-flows; counts are software plus hardware."""
+    _print(ask(socket, "flows-list"), as_json, show.flows)
+
+
+def _change(socket: Path, command: str, arguments: dict[str, Any], as_json: bool) -> None:
+    answer = ask(socket, command, arguments)
+    _print(
+        answer,
+        as_json,
+        show.changed,
+    )
+
+
+@flows.command("replace", context_settings=CONTEXT)
+@click.argument("file", type=click.File("r"))
+@_json_option
+@click.pass_obj
+def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
+    """Make FILE the whole policy ("-" reads standard input).
+
+    When the command returns, nothing that the new policy denies leaves a port any more.
+    """
+    arguments = {"text": file.read(), "source": file.name}
+    _change(socket, "flows-replace", arguments, as_json)
+
+
+@flows.command("add", context_settings=CONTEXT)
+@click.argument("flow")
+@_json_option
+@click.pass_obj
+def flows_add(socket: Path, flow: str, as_json: bool) -> None:
+    """Add one flow, in ovs-ofctl syntax.
+
+    \b
+    Example:
+      p4ct flows add "table=1,priority=95,tcp,in_port=ext,tp_dst=22,ct_state=+new,actions=drop"
+    """
+    _change(socket, "flows-add", {"text": flow, "source": "FLOW"}, as_json)
+
+
+@flows.command("delete", context_settings=CONTEXT)
+@click.argument("match", default="")
+@_json_option
+@click.pass_obj
+def flows_delete(socket: Path, match: str, as_json: bool) -> None:
+    """Delete the flows that MATCH selects (all without it), as ovs-ofctl del-flows."""
+    _change(socket, "flows-delete", {"match": match}, as_json)
+
+
+@main.command(context_settings=CONTEXT)
+@click.argument("tuple", nargs=-1, required=True)
+@_json_option
+@click.pass_obj
+def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
+    """Explain what happens to packets of TUPLE: its connection, entries, path and reason.
+
+    \b
+    Example:
+      p4ct explain tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80 in_port=vm1
+    """
+    _print(ask(socket, "explain", {"tuple": " ".join(tuple)}), as_json, show.explanation)
+
+
+@main.command(context_settings=CONTEXT)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def p4info(file: Path) -> None:
+    """Print tables, keys, actions, counters and headers of a P4Info FILE."""
+    from google.protobuf import text_format
+    from p4rt_stubs.p4.config.v1 import p4info_pb2
+
+    from p4ct.p4runtime.p4info import P4InfoIndex, describe
+
+    message = p4info_pb2.P4Info()
+    try:
+        text_format.Parse(file.read_text(encoding="utf-8"), message, allow_unknown_field=True)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file}: not P4Info in text form: {error}") from None
+    click.echo(describe(P4InfoIndex(message)))

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How answers look on a terminal: the formats of conntrack, ovs-ofctl and dpctl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+__all__ = [
+    "changed",
+    "connections",
+    "explanation",
+    "flows",
+    "flushed",
+    "pending",
+    "records",
+    "status",
+    "why",
+]
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def connections(found: list[dict[str, Any]]) -> None:
+    """Lines of `conntrack -L`."""
+    for item in found:
+        click.echo(item["line"])
+    click.echo(f"{len(found)} connections have been shown.", err=True)
+
+
+def records(found: list[dict[str, Any]]) -> None:
+    """One line for each entry, with the columns of dpctl/dump-flows."""
+    for rec in found:
+        for entry in rec["entries"]:
+            version, proto = rec["version"], rec["proto"]
+            ip = "ipv4" if version == 4 else "ipv6"
+            ports = f",{proto}(src={entry['sport']},dst={entry['dport']})"
+            if proto.startswith("icmp"):
+                ports = f",{proto}(id={entry['sport']},type={entry['dport'] >> 8})"
+            zones = ",".join(str(zone) for zone in rec["zones"])
+            rpl = "+rpl" if entry["direction"] == "reply" else "-rpl"
+            click.echo(
+                f"ct_state(+est{rpl}+trk),ct_zone({zones}),in_port({entry['in_port']}),"
+                f"eth(src={entry['eth_src']},dst={entry['eth_dst']}),"
+                f"{ip}(src={entry['src']},dst={entry['dst']}){ports}, "
+                f"packets:{entry['packets']}, bytes:{entry['bytes']}, used:{rec['used']:.3f}s, "
+                f"offloaded:{'yes' if rec['state'] == 'active' else rec['state']}, dp:eswitch, "
+                f"index:{rec['index']}/{rec['generation']}, actions:{entry['output']}"
+            )
+
+
+def pending(found: list[dict[str, Any]]) -> None:
+    """Position and connection."""
+    for item in found:
+        click.echo(f"{item['position']:>6}  {item['line']}")
+    click.echo(f"{len(found)} connections are waiting.", err=True)
+
+
+def why(answer: dict[str, Any]) -> None:
+    """Each connection with its reason, then the reasons by number."""
+    for item in answer["connections"]:
+        original = item["original"]
+        reason = "offloaded" if item["offloaded"] else item["offload_reason"] or "not decided yet"
+        click.echo(
+            f"{item['proto']:<6} {original['src']}:{original['sport']} > "
+            f"{original['dst']}:{original['dport']} zone={item['zone']} {item['state']}: {reason}"
+        )
+    if answer["reasons"]:
+        click.echo()
+    for reason, number in sorted(answer["reasons"].items(), key=lambda pair: -pair[1]):
+        click.echo(f"{number:>8}  {reason or 'not decided yet'}")
+
+
+def flows(found: list[dict[str, Any]]) -> None:
+    """Lines of `ovs-ofctl dump-flows`."""
+    for item in found:
+        click.echo(item["text"])
+
+
+def changed(answer: dict[str, Any]) -> None:
+    """What became of the policy."""
+    click.echo(f"{answer['added']} flows added, {answer['removed']} removed; in effect")
+
+
+def flushed(number: int) -> None:
+    """How many connections are gone."""
+    click.echo(f"{number} connections flushed")
+
+
+def explanation(answer: dict[str, Any]) -> None:
+    """Connections, then the trace, then the verdicts."""
+    click.echo(f"tuple:      {answer['tuple']}")
+    for item in answer["connections"]:
+        click.echo(f"connection: {item['line']} ({item['direction']} direction)")
+        if item["offloaded"]:
+            rec = item["record"]
+            click.echo(
+                f"offloaded:  index {rec['index']}/{rec['generation']}, {rec['state']}, "
+                f"idle timeout {rec['idle_timeout']:g} s, "
+                f"original {rec['cells'][0][0]} packets {rec['cells'][0][1]} bytes, "
+                f"reply {rec['cells'][1][0]} packets {rec['cells'][1][1]} bytes"
+            )
+        else:
+            click.echo(f"software:   {item['reason'] or 'not decided yet'}")
+    if not answer["connections"]:
+        click.echo("connection: none")
+    for line in answer["trace"]:
+        click.echo(f"    {line}")
+    click.echo(f"verdict:    {answer['verdict']}")
+    if "eswitch" in answer:
+        click.echo(f"eswitch:    {answer['eswitch']}")
+
+
+def status(answer: dict[str, Any]) -> None:
+    """A table of totals."""
+    packets, connections_ = answer["packets"], answer["connections"]
+    total = packets["punted"] + packets["fast_path"]
+    share = 100 * packets["fast_path"] / total if total else 0.0
+    target = answer["target"]
+    rows = [
+        (
+            "target",
+            f"{target['address']} "
+            f"({'connected' if target['connected'] else 'NOT CONNECTED'}, program "
+            f"{target['program_version']}, session {target['sessions']})",
+        ),
+        ("policy", f"version {answer['policy_version']}, {answer['flows']} flows"),
+        (
+            "connections",
+            f"{connections_['active']} active, {connections_['seen']} seen, "
+            f"{connections_['offloaded']} offloaded now, {connections_['offloaded_total']} "
+            f"offloaded in all, {connections_['removed_total']} removed",
+        ),
+        (
+            "packets",
+            f"{packets['punted']} punted, {packets['fast_path']} by entries ({share:.2f} %)",
+        ),
+        ("entries", f"{answer['entries']} (capacity {2 * answer['offload']['capacity']})"),
+        ("pending", str(answer["pending"])),
+        ("punts", _numbers(answer["punts"])),
+    ]
+    rows += [(f"drops, {name}", _numbers(drops)) for name, drops in answer["drops"].items()]
+    rows += [
+        ("removed", _numbers(answer["offload"]["removed"])),
+        ("refused", _numbers(answer["offload"]["failed"])),
+        ("drift", _numbers(answer["offload"]["drift"])),
+    ]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, text)
+    _console().print(table)
+
+
+def _numbers(counts: dict[str, int]) -> str:
+    shown = [f"{name} {number}" for name, number in counts.items() if number]
+    return ", ".join(shown) or "none"

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The session with the target: connect, program, repair, and do it again when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from google.protobuf import text_format
+from p4rt_stubs.p4.config.v1 import p4info_pb2
+from p4rt_stubs.p4.v1 import p4runtime_pb2
+
+from p4ct.daemon.config import Config
+from p4ct.eswitch.contract import check
+from p4ct.eswitch.driver import Eswitch
+from p4ct.eswitch.entries import CtKey, Delete, EswitchError, Insert, Op, PuntInfo, VportEntry
+from p4ct.eswitch.enums import PuntClass
+from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
+from p4ct.p4runtime.errors import TargetError
+from p4ct.p4runtime.p4info import P4InfoIndex
+
+__all__ = ["ProgramFiles", "Switch"]
+
+log = logging.getLogger("p4ct.switch")
+
+#: A port that no target has: what is sent there comes back as an unknown vport, after everything
+#: that was sent before it.
+BARRIER_PORT = 508
+BARRIER_TYPE = b"\x88\xb5"  # IEEE 802 local experimental EtherType
+
+
+class ProgramFiles:
+    """p4c's output, read and checked before anything is started."""
+
+    def __init__(self, p4info_path: Path, json_path: Path) -> None:
+        """Raises OSError, text_format.ParseError or ContractError."""
+        self.p4info = p4info_pb2.P4Info()
+        text_format.Parse(
+            p4info_path.read_text(encoding="utf-8"), self.p4info, allow_unknown_field=True
+        )
+        self.json = json_path.read_bytes()
+        self.index = P4InfoIndex(self.p4info)
+        check(self.index)
+        self.cookie = pipeline_cookie(self.p4info, self.json)
+
+
+class Switch:
+    """One target. `on_punt` and `on_idle` are called from the stream's reader task."""
+
+    def __init__(
+        self,
+        config: Config,
+        program: ProgramFiles,
+        *,
+        on_punt: Callable[[bytes, PuntInfo], None],
+        on_idle: Callable[[CtKey], None],
+    ) -> None:
+        self.config = config
+        self.program = program
+        self.name = config.target.address
+        self._on_punt = on_punt
+        self._on_idle = on_idle
+        self._barriers: dict[bytes, asyncio.Event] = {}
+        self.client = P4RuntimeClient(
+            config.target.address,
+            device_id=config.target.device_id,
+            election_id=config.target.election_id,
+            on_conflict="higher",
+            on_packet_in=self._packet_in,
+            on_idle=self._idle,
+        )
+        self.eswitch = Eswitch(self.client, program.index)
+        self.ready = False
+        self.sessions = 0
+
+    async def open(self) -> str:
+        """Connect, make sure that the program runs, and repair vports and policer.
+
+        The answer is "kept" or "pushed". Raises TargetError or EswitchError.
+        """
+        target = self.config.target
+        await self.client.connect(target.connect_timeout)
+        if not self.client.primary:
+            raise TargetError(
+                self.name,
+                "arbitration",
+                "PERMISSION_DENIED",
+                "another controller is primary",
+                "stop it, or give this one a higher target.election_id",
+            )
+        outcome = await self.client.ensure_pipeline(
+            self.program.p4info, self.program.json, self.program.cookie
+        )
+        await self._repair_vports()
+        await self._set_policer()
+        self.sessions += 1
+        return outcome
+
+    async def _repair_vports(self) -> None:
+        wanted = {VportEntry(v.port, v.vlan, v.id) for v in self.config.ports.by_id.values()}
+        found = set(await self.eswitch.read_vports())
+        ops: list[Op] = [Delete(entry) for entry in found - wanted]
+        ops += [Insert(entry) for entry in sorted(wanted - found, key=lambda e: e.vport)]
+        for error in await self.eswitch.write(ops) if ops else []:
+            if error is not None:
+                raise EswitchError(error.code, f"vport {error.op}: {error.message}")
+
+    async def _set_policer(self) -> None:
+        for vport in (0, *self.config.ports.by_id):
+            for punt_class in PuntClass:
+                policer = self.config.policer[punt_class]
+                await self.eswitch.set_punt_meter(vport, punt_class, policer.rate, policer.burst)
+
+    async def close(self) -> None:
+        self.ready = False
+        await self.client.close()
+
+    def send(self, port: int, frame: bytes) -> bool:
+        """Send a frame unchanged to a dataplane port."""
+        return self.eswitch.send(port, frame)
+
+    async def barrier(self, timeout: float = 1.0, attempts: int = 5) -> bool:
+        """Wait until everything sent so far has passed the switch.
+
+        P4Runtime does not acknowledge packet-outs, so a marked packet is sent after them that is
+        certain to come back. False if it never did.
+        """
+        for _ in range(attempts):
+            token = secrets.token_bytes(46)
+            came_back = self._barriers[token] = asyncio.Event()
+            try:
+                frame = bytes(12) + BARRIER_TYPE + token
+                if self.eswitch.send_pipeline(BARRIER_PORT, frame):
+                    await asyncio.wait_for(came_back.wait(), timeout)
+                    return True
+                await asyncio.sleep(timeout)
+            except TimeoutError:
+                continue
+            finally:
+                del self._barriers[token]
+        return False
+
+    def _packet_in(self, payload: bytes, metadata: tuple[int, ...]) -> None:
+        info = self.eswitch.decode_punt(metadata)
+        if info.ingress_port == BARRIER_PORT:
+            event = self._barriers.get(payload[14:])
+            if event is not None:
+                event.set()
+            return
+        self._on_punt(payload, info)
+
+    def _idle(self, entries: Sequence[p4runtime_pb2.TableEntry]) -> None:
+        for key in self.eswitch.idle_keys(entries):
+            if isinstance(key, CtKey):
+                self._on_idle(key)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections, records, flows and totals as plain JSON values: what `--json` prints."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from p4ct.conntrack import Connection, Tuple
+from p4ct.conntrack.format import conntrack_line, protocol_name
+from p4ct.daemon.controller import Controller
+from p4ct.eswitch.entries import EswitchError
+from p4ct.offload.record import Record, RecordState
+from p4ct.packet.text import format_ip, format_mac
+from p4ct.pipeline.execute import FlowChange
+from p4ct.pipeline.flow import Flow
+from p4ct.pipeline.ports import PortTable
+
+__all__ = ["change", "connection", "flow", "record", "status"]
+
+Json = dict[str, Any]
+
+
+def connection(conn: Connection, now: float) -> Json:
+    """One connection; counters of a tuple are software plus hardware, `hw` is hardware's share."""
+    return {
+        "id": conn.id,
+        "zone": conn.zone,
+        "proto": protocol_name(conn.proto),
+        "state": conn.state_name,
+        "timeout": max(0.0, round(conn.expires - now, 3)),
+        "assured": conn.assured,
+        "seen_reply": conn.seen_reply,
+        "mark": conn.mark,
+        "label": f"{conn.label:#x}",
+        "original": _tuple(conn, conn.original, 0),
+        "reply": _tuple(conn, conn.reply, 1),
+        "hw": {
+            name: {"packets": conn.hw_packets[d], "bytes": conn.hw_bytes[d]}
+            for d, name in enumerate(("original", "reply"))
+        },
+        "offloaded": conn.offload is not None,
+        "offload_reason": conn.offload_reason,
+        "line": conntrack_line(conn, now),
+    }
+
+
+def _tuple(conn: Connection, own: Tuple, direction: int) -> Json:
+    return {
+        "src": format_ip(own.src),
+        "dst": format_ip(own.dst),
+        "sport": own.sport,
+        "dport": own.dport,
+        "packets": conn.packets[direction] + conn.hw_packets[direction],
+        "bytes": conn.bytes[direction] + conn.hw_bytes[direction],
+    }
+
+
+def record(rec: Record, ports: PortTable, now: float) -> Json:
+    """One offload record: two entries, in the vocabulary of `dpctl/dump-flows`."""
+    directions: list[Json] = []
+    for direction, half in enumerate(rec.halves):
+        packets, octets = rec.last[direction]
+        directions.append(
+            {
+                "direction": ("original", "reply")[direction],
+                "in_port": ports.name(half.l2.vport),
+                "eth_src": format_mac(half.l2.eth_src),
+                "eth_dst": format_mac(half.l2.eth_dst),
+                "src": format_ip(half.src),
+                "dst": format_ip(half.dst),
+                "sport": half.sport,
+                "dport": half.dport,
+                "output": ports.name(half.out_vport),
+                "path": rec.paths[direction].id if rec.paths is not None else 0,
+                "flows": [flow.id for flow in half.flows],
+                "packets": packets,
+                "bytes": octets,
+            }
+        )
+    half = rec.halves[0]
+    return {
+        "index": rec.index,
+        "generation": rec.generation,
+        "state": rec.state.value,
+        "proto": protocol_name(half.proto),
+        "version": half.version,
+        "zones": [member.connection.zone for member in rec.members],
+        "connections": [member.connection.id for member in rec.members],
+        "age": round(now - rec.installed_at, 3) if rec.installed_at else 0.0,
+        "used": round(now - rec.last_seen, 3) if rec.last_seen else 0.0,
+        "idle_timeout": rec.timeout,
+        "cause": rec.cause,
+        "entries": directions,
+    }
+
+
+def flow(item: Flow) -> Json:
+    """One flow; n_packets and n_bytes are software plus hardware, hw_* hardware's share."""
+    return {
+        "id": item.id,
+        "table": item.table,
+        "priority": item.priority,
+        "cookie": item.cookie,
+        "n_packets": item.n_packets + item.hw_packets,
+        "n_bytes": item.n_bytes + item.hw_bytes,
+        "hw_packets": item.hw_packets,
+        "hw_bytes": item.hw_bytes,
+    }
+
+
+def change(done: FlowChange) -> Json:
+    """What a change of the policy did."""
+    return {"added": len(done.added), "removed": len(done.removed)}
+
+
+async def status(controller: Controller) -> Json:
+    """Totals since the controller started; `drops` of eswitch, pipeline and slow path by reason."""
+    manager, slow, tracker = controller.manager, controller.slow_path, controller.tracker
+    drops: dict[str, Json] = {"pipeline": dict(controller.pipeline.drops)}
+    drops["slow_path"] = dict(slow.drops)
+    eswitch_punts: Json = {}
+    if controller.switch.ready:
+        with contextlib.suppress(EswitchError):
+            eswitch = controller.switch.eswitch
+            drops["eswitch"] = {
+                name: packets for name, (packets, _) in (await eswitch.read_drop_counters()).items()
+            }
+            eswitch_punts = {
+                name: packets for name, (packets, _) in (await eswitch.read_punt_counters()).items()
+            }
+    states = [rec.state for rec in manager.records.values()]
+    active = states.count(RecordState.ACTIVE)
+    return {
+        "target": {
+            "address": controller.switch.name,
+            "connected": controller.switch.ready,
+            "sessions": controller.switch.sessions,
+            "program_version": controller.switch.program.index.version,
+        },
+        "connections": {
+            "active": len(tracker),
+            "seen": controller.connections_seen,
+            "offloaded": active,
+            "offloaded_total": manager.installed_total,
+            "removed_total": sum(manager.removed.values()),
+            "by_state": tracker.by_state,
+            "by_zone": {str(zone): number for zone, number in tracker.by_zone.items()},
+        },
+        "packets": {
+            "punted": slow.punted[0],
+            "punted_bytes": slow.punted[1],
+            "fast_path": manager.forwarded[0],
+            "fast_path_bytes": manager.forwarded[1],
+            "sent": slow.sent,
+        },
+        "punts": dict(slow.punts),
+        "eswitch_punts": eswitch_punts,
+        "drops": drops,
+        "conntrack": dict(tracker.stats),
+        "offload": {
+            "capacity": manager.pool.capacity,
+            "removed": dict(manager.removed),
+            "failed": dict(manager.failed),
+            "drift": dict(manager.drift),
+            "in_flight": len(states) - active,
+            "held_packets": slow.held,
+        },
+        "entries": 2 * len(states),
+        "shared_rows": len(manager.l2_rows) + len(manager.next_hops),
+        "pending": len(manager.pending),
+        "policy_version": controller.pipeline.version,
+        "flows": len(controller.pipeline.flows),
+    }

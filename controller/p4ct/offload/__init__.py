@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which connections the eswitch forwards by itself, and how their entries come and go."""

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may become an eswitch entry: the decision for one packet and for one connection.
+
+Each function answers with a value to use or with a text that says why not; the text is shown to
+the operator as it is.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from p4ct.conntrack import Connection, CtState, Direction
+from p4ct.eswitch.enums import VlanOp
+from p4ct.offload import reasons
+from p4ct.offload.record import Half, L2Key, NextHopKey
+from p4ct.packet.parse import Packet
+from p4ct.pipeline.ports import PortTable, Vport
+from p4ct.pipeline.result import CtVisit, Result
+
+__all__ = ["OFFLOADABLE", "Mode", "eligible", "half_of", "is_closing", "next_hop_for"]
+
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+OFFLOADABLE = frozenset({ICMP, TCP, UDP, ICMPV6})
+ECHO = {ICMP: (8, 0), ICMPV6: (128, 129)}
+SYN, ACK, FIN, RST = 0x02, 0x10, 0x01, 0x04
+
+#: States of a TCP connection from which on its entries must not forward (the second FIN was seen,
+#: or an RST, or a SYN that reopens).
+ENDING = frozenset({"LAST_ACK", "TIME_WAIT", "CLOSE"})
+#: One side has finished: the half-close goes on in hardware.
+HALF_CLOSED = frozenset({"FIN_WAIT", "CLOSE_WAIT"})
+
+
+class Mode(Enum):
+    """When a connection may be offloaded (`offload.mode` of the configuration)."""
+
+    ASSURED = "assured"  # TCP established and assured, others once replied
+    ESTABLISHED = "established"  # TCP established
+
+
+def next_hop_for(ingress: Vport, egress: Vport) -> NextHopKey:
+    """The next hop from one vport to another: the port, and what becomes of the tag."""
+    if egress.vlan == ingress.vlan:
+        return NextHopKey(egress.port, 0, VlanOp.KEEP, 0)
+    if egress.vlan is None:
+        return NextHopKey(egress.port, 0, VlanOp.POP, 0)
+    operation = VlanOp.PUSH if ingress.vlan is None else VlanOp.SET
+    return NextHopKey(egress.port, 0, operation, egress.vlan)
+
+
+def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Half | str | None:
+    """The entry that this packet's result would make, or why there can be none.
+
+    None: this packet is no basis for a decision (a SYN, a fragment), and nothing is wrong.
+    """
+    visits = [
+        (visit.connection, visit.result.direction)
+        for visit in result.ct
+        if visit.connection is not None
+    ]
+    if not visits:
+        return None
+    if pkt.proto not in OFFLOADABLE or (pkt.proto in ECHO and not _is_echo(pkt)):
+        return f"{reasons.PROTOCOL}: IP protocol {pkt.proto}"
+    if result.verdict == "drop":
+        return f"{reasons.POLICY_DROPS}: {result.drop_reason}"
+    if pkt.error or pkt.frag or pkt.options:
+        return None
+    if pkt.proto == TCP and pkt.flags & (SYN | ACK) == SYN:
+        return None
+    if not all(_established(visit) for visit in result.ct if visit.connection is not None):
+        return None
+    if len(visits) != len(result.ct):
+        return "it passes a zone that has no connection for it"
+    if result.blockers:
+        return result.blockers[0]
+    if len(result.outputs) != 1:
+        return f"more than one output: {len(result.outputs)}"
+    egress = ports.by_id[result.outputs[0]]
+    if pkt.eth_src[0] & 1 or pkt.eth_dst[0] & 1:
+        return "a multicast MAC address"
+    return Half(
+        l2=L2Key(in_vport, pkt.eth_src, pkt.eth_dst),
+        version=pkt.version,
+        src=pkt.src,
+        dst=pkt.dst,
+        proto=pkt.proto,
+        sport=pkt.sport,
+        dport=pkt.dport,
+        out_vport=egress.id,
+        next_hop=next_hop_for(ports.by_id[in_vport], egress),
+        flows=result.path,
+        fdb=frozenset(result.fdb_dependencies),
+        visits=tuple(visits),
+        policy_version=result.version,
+    )
+
+
+def _is_echo(pkt: Packet) -> bool:
+    return pkt.icmp_code == 0 and pkt.icmp_type in ECHO[pkt.proto]
+
+
+def _established(visit: CtVisit) -> bool:
+    state = visit.result.state
+    return bool(state & CtState.EST) and not state & (CtState.NEW | CtState.INV)
+
+
+def is_closing(connection: Connection) -> bool:
+    """A TCP connection whose entries have to go before its packet is sent on."""
+    return connection.proto == TCP and connection.state_name in ENDING
+
+
+def is_half_closed(connection: Connection) -> bool:
+    """A TCP connection of which one side has finished sending."""
+    return connection.proto == TCP and connection.state_name in HALF_CLOSED
+
+
+def eligible(connection: Connection, mode: Mode) -> str:
+    """Why this connection may not be offloaded now; empty if it may."""
+    if not connection.seen_reply:
+        return reasons.NOT_ESTABLISHED
+    if connection.proto == TCP:
+        if connection.state_name != "ESTABLISHED":
+            if is_closing(connection) or is_half_closed(connection):
+                return reasons.CLOSING
+            return reasons.NOT_ESTABLISHED
+        if mode is Mode.ASSURED and not connection.assured:
+            return reasons.NOT_ASSURED
+    return ""
+
+
+def own_direction(half: Half, connection: Connection) -> Direction:
+    """The direction that a half's packets have in one of its connections."""
+    for candidate, direction in half.visits:
+        if candidate is connection:
+            return direction
+    raise LookupError(f"connection {connection.id} is not part of this half")

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The offload manager: decides which connections become entries, and when the entries go.
+
+It is pure: it never waits and has no clock.  What is to be written to the eswitch collects in
+queues; `rounds.run_round` carries it out against an `EswitchPort`, and `wake` tells the owner that
+there is something to do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from p4ct.conntrack import Connection, Direction, Tracker
+from p4ct.eswitch.entries import CtKey, L2PairEntry, NextHopEntry
+from p4ct.offload import reasons
+from p4ct.offload.allocate import IndexPool, SharedRows
+from p4ct.offload.decide import (
+    TCP,
+    UDP,
+    Mode,
+    eligible,
+    half_of,
+    is_closing,
+    is_half_closed,
+    own_direction,
+)
+from p4ct.offload.paths import Paths
+from p4ct.offload.pending import PendingQueue
+from p4ct.offload.recheck import still_allowed
+from p4ct.offload.record import Half, L2Key, Member, NextHopKey, Record, RecordState
+from p4ct.packet.parse import Packet
+from p4ct.pipeline.execute import Pipeline
+from p4ct.pipeline.result import Result
+
+__all__ = ["Candidate", "OffloadManager", "OffloadOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadOptions:
+    """`capacity`: records at most; timeouts in seconds without a packet."""
+
+    enabled: bool = True
+    mode: Mode = Mode.ASSURED
+    capacity: int = 65536
+    tcp_timeout: float = 3600.0
+    udp_timeout: float = 180.0
+    icmp_timeout: float = 180.0
+    batch: int = 256
+    """Installs, and removals, of one round at most."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """What is known of a connection that is not offloaded: one half for each direction."""
+
+    connection: Connection
+    halves: list[Half | None] = field(default_factory=lambda: [None, None])
+
+
+class OffloadManager:
+    """All records of one eswitch. Connections must not belong to two managers."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        tracker: Tracker,
+        options: OffloadOptions,
+        *,
+        path_size: int = 65536,
+        l2_limit: int = 16384,
+        next_hop_limit: int = 4096,
+    ) -> None:
+        self.pipeline = pipeline
+        self.tracker = tracker
+        self.options = options
+        self.pool = IndexPool(options.capacity)
+        self.l2_rows: SharedRows[L2Key] = SharedRows(L2PairEntry, l2_limit)
+        self.next_hops: SharedRows[NextHopKey] = SharedRows(NextHopEntry, next_hop_limit)
+        self.paths = Paths(path_size)
+        self.pending: PendingQueue[Candidate] = PendingQueue()
+        self.by_key: dict[CtKey, Record] = {}
+        self.records: dict[int, Record] = {}
+        self.of_connection: dict[int, Record] = {}
+        self._candidates: dict[int, Candidate] = {}
+        self._by_mac: dict[tuple[int, bytes], set[Record]] = {}
+
+        # Work for the next round.
+        self.to_install: deque[Record] = deque()
+        self.to_remove: deque[Record] = deque()
+        self.to_retime: deque[Record] = deque()
+        self.idle_reports: dict[CtKey, float] = {}
+        self._ended: list[Record] = []
+
+        self.installed_total = 0
+        #: (packets, bytes) that entries have forwarded, as far as read.
+        self.forwarded = (0, 0)
+        self.removed: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.drift: Counter[str] = Counter()
+        self.wake: Callable[[], None] = lambda: None
+        #: Called with ("offload" | "onload" | "offload_failed", record, detail).
+        self.on_event: Callable[[str, Record, str], None] = _ignore
+
+    # -- packets ---------------------------------------------------------------------------
+
+    def packet(self, pkt: Packet, in_vport: int, result: Result, now: float) -> list[Record]:
+        """Account for one packet that software has just resolved.
+
+        The answer lists the records that must be gone before the packet's outputs are sent: its
+        FIN, RST or SYN ended them, and what follows has to come up.
+        """
+        for move in result.learned:
+            if move.old_port is not None:
+                self.mac_moved(move.vlan, move.mac)
+        connections = [v.connection for v in result.ct if v.connection is not None]
+        ending: list[Record] = self.take_ended()  # a SYN that reopened, seen by conntrack just now
+        reopened = bool(ending)
+        for connection in connections:
+            record = self.of_connection.get(connection.id)
+            if record is None:
+                continue
+            if is_closing(connection):
+                self.remove(record, f"TCP {connection.state_name}")
+            elif is_half_closed(connection):
+                self._shorten(record, connection)
+            if record.state is RecordState.LEAVING and record not in ending:
+                ending.append(record)
+        if not connections:
+            return ending
+        known = self.of_connection.get(connections[0].id)
+        if known is None:
+            self._consider(pkt, in_vport, result, connections)
+        elif known.state is not RecordState.LEAVING:
+            self._watch(known, pkt, in_vport, result)
+        # Only what changes the state of a connection waits; stragglers of a draining one go on.
+        return ending if reopened or any(is_closing(c) for c in connections) else []
+
+    def take_ended(self) -> list[Record]:
+        """Records whose connections conntrack has dropped since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _watch(self, record: Record, pkt: Packet, in_vport: int, result: Result) -> None:
+        """A packet of an offloaded connection came up: does its entry still fit?"""
+        visit = next((v for v in result.ct if v.connection is not None), None)
+        if visit is None or visit.connection is None:
+            return
+        for member in record.members:
+            if member.connection is visit.connection:
+                half = record.halves[member.direction(visit.result.direction)]
+                if half.l2 != (in_vport, pkt.eth_src, pkt.eth_dst):
+                    self.remove(record, "seen on a new pair of MAC addresses or a new port")
+                return
+
+    def _consider(
+        self, pkt: Packet, in_vport: int, result: Result, connections: list[Connection]
+    ) -> None:
+        if not self.options.enabled:
+            _explain(connections, reasons.DISABLED)
+            return
+        half = half_of(pkt, in_vport, result, self.pipeline.ports)
+        primary = min(connections, key=lambda c: c.id)
+        candidate = self._candidates.get(primary.id)
+        if isinstance(half, str):
+            self.forget(primary)
+            _explain(connections, half)
+            return
+        if candidate is None:
+            candidate = self._candidates[primary.id] = Candidate(primary)
+        if half is not None:
+            candidate.halves[own_direction(half, primary)] = half
+        self._advance(candidate, connections)
+
+    def _advance(self, candidate: Candidate, connections: Iterable[Connection]) -> None:
+        """Install the candidate if nothing is missing; otherwise note what is."""
+        connections = list(connections)
+        for connection in connections:
+            if why := eligible(connection, self.options.mode):
+                _explain(connections, why)
+                return
+        original, reply = candidate.halves
+        if original is None or reply is None:
+            _explain(connections, reasons.ONE_DIRECTION)
+            return
+        if {c.id for c, _ in original.visits} != {c.id for c, _ in reply.visits}:
+            _explain(connections, reasons.DIRECTIONS_DIFFER)
+            return
+        if min(original.policy_version, reply.policy_version) != self.pipeline.version:
+            stale = 0 if original.policy_version != self.pipeline.version else 1
+            candidate.halves[stale] = None
+            _explain(connections, reasons.ONE_DIRECTION)
+            return
+        if not all(c.alive for c, _ in original.visits):
+            self.forget(candidate.connection)
+            return
+        taken = self.pool.take()
+        if taken is None:
+            self.pending.add(candidate.connection.id, candidate.connection.zone, candidate)
+            full = f"{reasons.FULL} ({self.pool.used} of {self.pool.capacity} records)"
+            _explain(connections, full)
+            return
+        self._start(candidate, taken, original, reply)
+
+    def _start(
+        self, candidate: Candidate, taken: tuple[int, int], original: Half, reply: Half
+    ) -> None:
+        members = tuple(Member(c, d == Direction.REPLY) for c, d in original.visits)
+        record = Record(*taken, (original, reply), members, self._timeout(members))
+        self.forget(candidate.connection)
+        self._enter(record)
+        self.to_install.append(record)
+        _explain((m.connection for m in members), reasons.INSTALLING)
+        self.wake()
+
+    def _enter(self, record: Record) -> None:
+        self.records[record.index] = record
+        for member in record.members:
+            self.of_connection[member.connection.id] = record
+        for half in record.halves:
+            for dependency in half.fdb:
+                self._by_mac.setdefault(dependency, set()).add(record)
+
+    def adopt(self, record: Record) -> None:
+        """Take over a record whose entries were found in the switch."""
+        assert record.keys is not None
+        self._enter(record)
+        for key in record.keys:
+            self.by_key[key] = record
+
+    def _timeout(self, members: Iterable[Member]) -> float:
+        """Idle time of the entries: never longer than conntrack would keep the connection."""
+        result = float("inf")
+        for member in members:
+            connection = member.connection
+            proto = connection.proto
+            if proto == TCP:
+                limit = min(self.options.tcp_timeout, connection.timeout)
+            elif proto == UDP:
+                # Replied and going on: conntrack would make it a stream, had it seen the packets.
+                stream = self.tracker.timeouts.for_zone(connection.zone).udp_stream
+                limit = min(self.options.udp_timeout, stream)
+            else:
+                limit = min(self.options.icmp_timeout, connection.timeout)
+            result = min(result, limit)
+        return result
+
+    def _shorten(self, record: Record, connection: Connection) -> None:
+        """The first FIN: the entries stay, for as long as conntrack allows a half-close."""
+        if record.state is RecordState.LEAVING or connection.timeout >= record.timeout:
+            return
+        record.timeout = connection.timeout
+        if not record.retime:
+            record.retime = True
+            self.to_retime.append(record)
+            self.wake()
+
+    # -- removal ---------------------------------------------------------------------------
+
+    def remove(self, record: Record, cause: str) -> None:
+        """Begin to remove a record: its entries are drained, read and deleted."""
+        if record.state in (RecordState.LEAVING, RecordState.GONE):
+            return
+        record.cause = cause
+        # A record in a write that is in flight is removed when the write has been answered.
+        if record.state is not RecordState.INSTALLING:
+            self.to_remove.append(record)
+        record.state = RecordState.LEAVING
+        self.wake()
+
+    def connection_gone(self, connection: Connection, cause: str = "connection ended") -> None:
+        """Conntrack has dropped a connection: nothing of it stays in the switch."""
+        self.forget(connection)
+        record = self.of_connection.get(connection.id)
+        if record is not None:
+            self.remove(record, cause)
+            self._ended.append(record)
+
+    def records_of(self, connections: Iterable[Connection]) -> list[Record]:
+        """The records that stand for any of these connections."""
+        found = {id(r): r for c in connections if (r := self.of_connection.get(c.id)) is not None}
+        return list(found.values())
+
+    def policy_changed(self, now: float) -> list[Record]:
+        """Check every record against the new policy; the answer lists those that have to go."""
+        self._candidates.clear()
+        while (candidate := self.pending.pop()) is not None:
+            candidate.connection.offload_reason = reasons.POLICY_CHANGED
+        leaving: list[Record] = []
+        for record in list(self.records.values()):
+            if record.state is not RecordState.LEAVING and not self.recheck(record, now):
+                self.remove(record, reasons.POLICY_CHANGED)
+            if record.state is RecordState.LEAVING:
+                leaving.append(record)
+        return leaving
+
+    def recheck(self, record: Record, now: float) -> bool:
+        """Does the policy of now make the entries that the record has?"""
+        if record.policy_version == self.pipeline.version:
+            return True
+        if not still_allowed(record, self.pipeline, self.tracker, now):
+            return False
+        record.policy_version = self.pipeline.version
+        return True
+
+    def mac_moved(self, vlan: int, mac: bytes) -> None:
+        """NORMAL learned that a station is behind another port: decide again what led to it."""
+        for record in list(self._by_mac.get((vlan, mac), ())):
+            self.remove(record, "the MAC address moved to another port")
+
+    def idle(self, key: CtKey, now: float) -> None:
+        """The target reports that an entry was not hit for its timeout."""
+        if key in self.by_key:
+            self.idle_reports[key] = now
+            self.wake()
+
+    # -- called by the rounds --------------------------------------------------------------
+
+    def leave(self, record: Record) -> None:
+        """Forget a record that is gone from the switch; the caller counts it in `removed`."""
+        record.state = RecordState.GONE
+        del self.records[record.index]
+        for member in record.members:
+            self.of_connection.pop(member.connection.id, None)
+        for half in record.halves:
+            for dependency in half.fdb:
+                dependents = self._by_mac[dependency]
+                dependents.discard(record)
+                if not dependents:
+                    del self._by_mac[dependency]
+        for key in record.keys or ():
+            if self.by_key.get(key) is record:
+                del self.by_key[key]
+                self.idle_reports.pop(key, None)
+
+    def credit(
+        self, record: Record, cells: tuple[tuple[int, int], tuple[int, int]], now: float
+    ) -> None:
+        """Account a reading of a record's two cells, (packets, bytes) each."""
+        packets, octets = record.credit(cells, now)
+        self.forwarded = (self.forwarded[0] + packets, self.forwarded[1] + octets)
+
+    def refill(self) -> None:
+        """A record became free: the next pending connection takes its place."""
+        while self.pool.used < self.pool.capacity:
+            candidate = self.pending.pop()
+            if candidate is None:
+                return
+            half = candidate.halves[0] or candidate.halves[1]
+            assert half is not None
+            self._advance(candidate, [c for c, _ in half.visits])
+
+    # -- questions -------------------------------------------------------------------------
+
+    def forget(self, connection: Connection) -> None:
+        """Drop what was noted about a connection that is not offloaded."""
+        self._candidates.pop(connection.id, None)
+        self.pending.discard(connection.id)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.to_install or self.to_remove or self.to_retime or self.idle_reports)
+
+    def active(self) -> Iterator[Record]:
+        """Records whose entries forward."""
+        return (r for r in self.records.values() if r.state is RecordState.ACTIVE)
+
+
+def _ignore(what: str, record: Record, detail: str) -> None:
+    """For an owner that does not want events."""
+
+
+def _explain(connections: Iterable[Connection], why: str) -> None:
+    for connection in connections:
+        connection.offload_reason = why

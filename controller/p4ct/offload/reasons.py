@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a connection is not offloaded: the fixed part of each reason, in one place.
+
+`p4ct conntrack list` and `p4ct offload why` show these texts; details follow after a colon.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CLOSING",
+    "DIRECTIONS_DIFFER",
+    "DISABLED",
+    "FULL",
+    "IDLE",
+    "INSTALLING",
+    "INSTALL_FAILED",
+    "LOST",
+    "NOT_ASSURED",
+    "NOT_ESTABLISHED",
+    "ONE_DIRECTION",
+    "POLICY_CHANGED",
+    "POLICY_DROPS",
+    "PROTOCOL",
+    "RESTORED",
+]
+
+DISABLED = "offload is switched off in the configuration"
+NOT_ESTABLISHED = "not established yet"
+NOT_ASSURED = "established but not assured yet"
+ONE_DIRECTION = "no established packet seen yet in the other direction"
+CLOSING = "closing"
+PROTOCOL = "the eswitch has no entries for this protocol"
+POLICY_DROPS = "policy drops it"
+DIRECTIONS_DIFFER = "its two directions pass different zones"
+FULL = "pending, the eswitch is full"
+INSTALLING = "being installed"
+INSTALL_FAILED = "the switch refused the entries"
+IDLE = "no packet for the offload timeout, back in software"
+POLICY_CHANGED = "policy changed, to be decided again"
+LOST = "the switch lost its entries"
+RESTORED = "restored after a restart"

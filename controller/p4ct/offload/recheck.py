@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Would the policy of now make the entries that a record has?
+
+Both directions are asked for with a synthesised packet (an ACK, a datagram, an echo) against the
+state that conntrack has; nothing is counted, learned or committed.
+"""
+
+from __future__ import annotations
+
+from p4ct.conntrack import Tracker
+from p4ct.offload.decide import half_of
+from p4ct.offload.record import Half, Record
+from p4ct.packet import build
+from p4ct.packet.parse import Packet, parse
+from p4ct.pipeline.access import PeekConntrack
+from p4ct.pipeline.execute import Pipeline
+
+__all__ = ["decide_again", "sample_packet", "still_allowed"]
+
+TCP, UDP = 6, 17
+
+
+def sample_packet(half: Half) -> Packet:
+    """A packet of an open connection that the entry of this half would match."""
+    source, target = half.l2.eth_src, half.l2.eth_dst
+    if half.proto == TCP:
+        frame = build.tcp_frame(
+            eth_src=source,
+            eth_dst=target,
+            src=half.src,
+            dst=half.dst,
+            sport=half.sport,
+            dport=half.dport,
+            flags=0x10,
+        )
+    elif half.proto == UDP:
+        frame = build.udp_frame(
+            eth_src=source,
+            eth_dst=target,
+            src=half.src,
+            dst=half.dst,
+            sport=half.sport,
+            dport=half.dport,
+        )
+    else:
+        frame = build.icmp_echo_frame(
+            eth_src=source,
+            eth_dst=target,
+            src=half.src,
+            dst=half.dst,
+            identifier=half.sport,
+            reply=half.dport >> 8 in (0, 129),
+        )
+    return parse(frame)
+
+
+def decide_again(half: Half, pipeline: Pipeline, tracker: Tracker, now: float) -> Half | str | None:
+    """What the pipeline makes of this direction now."""
+    pkt = sample_packet(half)
+    result = pipeline.process(pkt, half.l2.vport, now, ct=PeekConntrack(tracker))
+    return half_of(pkt, half.l2.vport, result, pipeline.ports)
+
+
+def still_allowed(record: Record, pipeline: Pipeline, tracker: Tracker, now: float) -> bool:
+    """True if both directions would be decided as they are: same output, same flows, same zones."""
+    for half in record.halves:
+        again = decide_again(half, pipeline, tracker, now)
+        if not isinstance(again, Half):
+            return False
+        if again._replace(policy_version=half.policy_version) != half:
+            return False
+    return True

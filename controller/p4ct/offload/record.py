@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An offload record: two entries of the eswitch that stand for one or more connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from p4ct.conntrack import Connection, Direction
+from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey
+from p4ct.offload.paths import Path
+from p4ct.pipeline.flow import Flow
+
+__all__ = ["Half", "L2Key", "Member", "NextHopKey", "Record", "RecordState"]
+
+
+class L2Key(NamedTuple):
+    """A row of `l2_pair`: the MAC pair (6 bytes each) that an entry was decided for."""
+
+    vport: int
+    eth_src: bytes
+    eth_dst: bytes
+
+
+class NextHopKey(NamedTuple):
+    """A row of `next_hop`: egress port, and what happens to the VLAN tag (VlanOp by number)."""
+
+    port: int
+    mtu: int
+    vlan_op: int
+    vlan_id: int
+
+
+class Half(NamedTuple):
+    """One direction of a record, decided from a real packet of that direction."""
+
+    l2: L2Key
+    version: int
+    src: bytes
+    dst: bytes
+    proto: int
+    sport: int
+    dport: int
+    out_vport: int
+    next_hop: NextHopKey
+    flows: tuple[Flow, ...]
+    fdb: frozenset[tuple[int, bytes]]
+    #: (connection, its own direction) for each zone that the packet passed.
+    visits: tuple[tuple[Connection, Direction], ...]
+    policy_version: int
+
+
+class Member(NamedTuple):
+    """A connection that a record stands for; `flipped`: its reply is the record's original."""
+
+    connection: Connection
+    flipped: bool
+
+    def direction(self, record_direction: int) -> int:
+        return record_direction ^ self.flipped
+
+
+class RecordState(Enum):
+    """The life of a record; `value` is what `p4ct offload list` shows."""
+
+    QUEUED = "queued"  # has an index, nothing written
+    INSTALLING = "installing"  # a write with both entries is in flight
+    ACTIVE = "active"  # both entries forward
+    LEAVING = "leaving"  # to be drained, read and deleted, or that is in flight
+    GONE = "gone"
+
+
+class Record:
+    """Two entries, original and reply, under one connection index."""
+
+    __slots__ = (
+        "cause",
+        "generation",
+        "halves",
+        "index",
+        "installed",
+        "installed_at",
+        "keys",
+        "last",
+        "last_seen",
+        "members",
+        "next_hop_ids",
+        "on_gone",
+        "paths",
+        "policy_version",
+        "retime",
+        "state",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        generation: int,
+        halves: tuple[Half, Half],
+        members: tuple[Member, ...],
+        timeout: float,
+    ) -> None:
+        self.index = index
+        self.generation = generation
+        self.halves = halves
+        self.members = members
+        #: Seconds without a packet after which both entries are idle.
+        self.timeout = timeout
+        self.state = RecordState.QUEUED
+        #: Which entries are in the switch, by direction.
+        self.installed = [False, False]
+        self.keys: tuple[CtKey, CtKey] | None = None
+        self.paths: tuple[Path, Path] | None = None
+        self.next_hop_ids: tuple[int, int] = (0, 0)
+        #: (packets, bytes) of the two cells when they were last read.
+        self.last: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        self.installed_at = 0.0
+        self.last_seen = 0.0
+        self.policy_version = min(half.policy_version for half in halves)
+        #: Why it is being removed; empty while it is not.
+        self.cause = ""
+        #: The entries' idle timeout is to be written again.
+        self.retime = False
+        self.on_gone: list[Callable[[], None]] = []
+
+    def entry(self, direction: int, metadata: bytes) -> CtEntry:
+        """The forwarding entry of one direction."""
+        assert self.keys is not None
+        assert self.paths is not None
+        return CtEntry(
+            key=self.keys[direction],
+            action=CtForward(
+                conn_index=self.index,
+                generation=self.generation,
+                direction=direction,
+                path=self.paths[direction].id,
+                next_hop=self.next_hop_ids[direction],
+            ),
+            idle_timeout_ns=int(self.timeout * 1e9),
+            metadata=metadata,
+        )
+
+    def drain_entry(self, direction: int) -> CtEntry:
+        """The same entry while it is being removed: it punts and does not count."""
+        assert self.keys is not None
+        return CtEntry(
+            key=self.keys[direction],
+            action=CtDrain(self.index, self.generation, direction),
+        )
+
+    def credit(self, cells: tuple[tuple[int, int], tuple[int, int]], now: float) -> tuple[int, int]:
+        """Add what the cells gained since the last reading to every connection of the record.
+
+        The answer is the gain of both directions, (packets, bytes).
+        """
+        gained_packets = gained_bytes = 0
+        for direction in (0, 1):
+            packets = cells[direction][0] - self.last[direction][0]
+            octets = cells[direction][1] - self.last[direction][1]
+            gained_packets += packets
+            gained_bytes += octets
+            if packets:
+                self.last_seen = now
+            for member in self.members:
+                own = member.direction(direction)
+                member.connection.hw_packets[own] += packets
+                member.connection.hw_bytes[own] += octets
+            self.last[direction] = cells[direction]
+        return gained_packets, gained_bytes
+
+    def __repr__(self) -> str:
+        return f"Record({self.index}/{self.generation}, {self.state.value})"

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One round of writing: everything that waits is carried out in a few calls, whatever its number.
+
+    write    inserts of new records, drains of leaving ones, new idle timeouts
+    read     the cells of what drains: final, because a draining entry does not count
+    write    deletes; then the cells are zeroed and the indices are free again
+
+Installing is both or none: if one entry of a record was refused, the other is drained, read and
+deleted in the same round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from p4ct.eswitch.entries import (
+    CtKey,
+    Delete,
+    EntryError,
+    EswitchPort,
+    Insert,
+    L2PairEntry,
+    Modify,
+    NextHopEntry,
+    Op,
+)
+from p4ct.eswitch.enums import VlanOp
+from p4ct.offload import reasons
+from p4ct.offload.manager import OffloadManager
+from p4ct.offload.metadata import encode
+from p4ct.offload.paths import Path
+from p4ct.offload.record import Half, Record, RecordState
+
+__all__ = ["refresh", "run_round"]
+
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The first write of a round, and what each operation is for."""
+
+    ops: list[Op] = field(default_factory=list[Op])
+    #: For each operation: (record, direction), or the key of a shared row.
+    about: list[object] = field(default_factory=list[object])
+    installs: list[Record] = field(default_factory=list[Record])
+    drains: list[Record] = field(default_factory=list[Record])
+
+    def add(self, op: Op, about: object) -> None:
+        self.ops.append(op)
+        self.about.append(about)
+
+
+async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
+    """Carry out what waits. Raises EswitchError when the switch cannot be read."""
+    await _check_idle(manager, port, clock)
+    plan = _Plan()
+    _plan_installs(manager, plan, clock())
+    _plan_removals(manager, plan)
+    _plan_retimes(manager, plan)
+    results = await port.write(plan.ops) if plan.ops else []
+    failures = _sort_failures(manager, plan, results)
+    for record in plan.installs:
+        _settle_install(manager, record, failures.get(id(record), []), clock())
+    broken = [r for r in plan.installs if r.state is RecordState.LEAVING]
+    half_way = [r for r in broken if any(r.installed)]
+    if half_way:
+        await port.write(
+            [Modify(r.drain_entry(d)) for r in half_way for d in (0, 1) if r.installed[d]]
+        )
+    leaving = plan.drains + broken
+    if leaving:
+        await _finish(manager, port, leaving, clock)
+
+
+# -- first write ---------------------------------------------------------------------------
+
+
+def _plan_installs(manager: OffloadManager, plan: _Plan, now: float) -> None:
+    for _ in range(min(len(manager.to_install), manager.options.batch)):
+        record = manager.to_install.popleft()
+        if record.state is not RecordState.QUEUED:
+            continue  # it was taken back before anything was written
+        if not manager.recheck(record, now):
+            manager.remove(record, reasons.POLICY_CHANGED)
+            continue
+        original, reply = record.halves
+        first, second = manager.paths.acquire(original.flows), manager.paths.acquire(reply.flows)
+        if first is None or second is None:
+            for path in (first, second):
+                if path is not None:
+                    manager.paths.release(path)
+            manager.remove(record, f"{reasons.INSTALL_FAILED}: all path ids are in use")
+            continue
+        record.paths = (first, second)
+        numbers = [_acquire_rows(manager, plan, half) for half in record.halves]
+        record.next_hop_ids = (numbers[0][1], numbers[1][1])
+        keys = tuple(
+            CtKey(h.version, n[0], h.src, h.dst, h.proto, h.sport, h.dport)
+            for h, n in zip(record.halves, numbers, strict=True)
+        )
+        record.keys = (keys[0], keys[1])
+        for key in record.keys:
+            manager.by_key[key] = record
+        record.state = RecordState.INSTALLING
+        metadata = encode(record)
+        # The reply entry first: a reply never finds the way back missing.
+        for direction in (1, 0):
+            plan.add(Insert(record.entry(direction, metadata)), (record, direction))
+        plan.installs.append(record)
+
+
+def _acquire_rows(manager: OffloadManager, plan: _Plan, half: Half) -> tuple[int, int]:
+    l2_id, new = manager.l2_rows.acquire(half.l2)
+    if new:
+        row = L2PairEntry(half.l2.vport, half.l2.eth_src, half.l2.eth_dst, l2_id)
+        plan.add(manager.l2_rows.set_row(half.l2, row), half.l2)
+    hop = half.next_hop
+    next_hop, new = manager.next_hops.acquire(hop)
+    if new:
+        entry = NextHopEntry(
+            next_hop,
+            "output",
+            port=hop.port,
+            mtu=hop.mtu,
+            vlan_op=VlanOp(hop.vlan_op),
+            vlan_id=hop.vlan_id,
+        )
+        plan.add(manager.next_hops.set_row(hop, entry), hop)
+    return l2_id, next_hop
+
+
+def _plan_removals(manager: OffloadManager, plan: _Plan) -> None:
+    for _ in range(min(len(manager.to_remove), manager.options.batch)):
+        record = manager.to_remove.popleft()
+        for direction in (0, 1):
+            if record.installed[direction]:
+                plan.add(Modify(record.drain_entry(direction)), (record, direction))
+        plan.drains.append(record)
+
+
+def _plan_retimes(manager: OffloadManager, plan: _Plan) -> None:
+    while manager.to_retime:
+        record = manager.to_retime.popleft()
+        record.retime = False
+        if record.state is not RecordState.ACTIVE:
+            continue
+        metadata = encode(record)
+        for direction in (0, 1):
+            plan.add(Modify(record.entry(direction, metadata)), (record, direction))
+
+
+def _sort_failures(
+    manager: OffloadManager, plan: _Plan, results: Sequence[EntryError | None]
+) -> dict[int, list[EntryError]]:
+    """Note what is in the switch now; the errors of each record by its identity."""
+    failures: dict[int, list[EntryError]] = {}
+    refused_rows: dict[object, EntryError] = {}
+    for op, about, error in zip(plan.ops, plan.about, results, strict=True):
+        if isinstance(about, tuple) and len(about) == 2 and isinstance(about[0], Record):  # pyright: ignore[reportUnknownArgumentType]
+            record, direction = about[0], int(about[1])  # pyright: ignore[reportUnknownArgumentType]
+            if error is None:
+                record.installed[direction] = True
+            elif isinstance(op, Insert):
+                record.installed[direction] = error.unknown_outcome
+                failures.setdefault(id(record), []).append(error)
+            else:
+                # A drain or a new timeout that fails: the entry is not as we think it is.
+                manager.drift[error.code] += 1
+                if error.code == "NOT_FOUND":
+                    record.installed[direction] = False
+        elif error is not None and error.code != "ALREADY_EXISTS":
+            refused_rows[about] = error
+            for rows in (manager.l2_rows, manager.next_hops):
+                if rows.number(about) is not None:  # type: ignore[arg-type]
+                    rows.refused(about)  # type: ignore[arg-type]
+    if refused_rows:
+        for record in plan.installs:
+            for half in record.halves:
+                for row in (half.l2, half.next_hop):
+                    if row in refused_rows:
+                        failures.setdefault(id(record), []).append(refused_rows[row])
+    return failures
+
+
+def _settle_install(
+    manager: OffloadManager, record: Record, errors: Sequence[EntryError], now: float
+) -> None:
+    """A write with both entries of this record was answered."""
+    if errors:
+        worst = errors[0]
+        manager.failed[worst.code] += 1
+        if not record.cause:
+            record.cause = f"{reasons.INSTALL_FAILED}: {worst.code} {worst.message}".rstrip()
+        record.state = RecordState.LEAVING
+        manager.on_event("offload_failed", record, record.cause)
+        return
+    if record.state is RecordState.LEAVING:
+        return  # taken back while the write was in flight
+    if not manager.recheck(record, now):
+        record.cause = reasons.POLICY_CHANGED
+        record.state = RecordState.LEAVING
+        return
+    record.state = RecordState.ACTIVE
+    record.installed_at = record.last_seen = now
+    for member in record.members:
+        member.connection.offload_reason = ""
+        manager.tracker.hold(member.connection, record)
+    manager.installed_total += 1
+    manager.on_event("offload", record, "")
+
+
+# -- removal -------------------------------------------------------------------------------
+
+
+async def _finish(
+    manager: OffloadManager, port: EswitchPort, leaving: Sequence[Record], clock: Clock
+) -> None:
+    """Read the final counts of draining records, delete their entries, free what they used."""
+    wrote = [record for record in leaving if record.paths is not None]
+    freed: list[Path] = []
+    if wrote:
+        cells = await port.read_connection_counters([r.index for r in wrote])
+        now = clock()
+        for record in wrote:
+            manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), now)
+        ops: list[Op] = [
+            Delete(record.keys[d])
+            for record in wrote
+            if record.keys is not None
+            for d in (0, 1)
+            if record.installed[d]
+        ]
+        for record in wrote:
+            assert record.paths is not None
+            freed += [path for path in record.paths if manager.paths.release(path)]
+            for half in record.halves:
+                for row in (manager.l2_rows.release(half.l2),):
+                    ops += [row] if row is not None else []
+                row = manager.next_hops.release(half.next_hop)
+                ops += [row] if row is not None else []
+        for error in await port.write(ops) if ops else []:
+            if error is not None:
+                manager.drift[error.code] += 1
+        if freed:
+            ids = [path.id for path in freed]
+            manager.paths.credit(await port.read_path_counters(ids))
+            await port.zero_path_counters(ids)
+            for path in freed:
+                path.last = (0, 0)
+                manager.paths.forget(path)
+        await port.zero_connection_counters([r.index for r in wrote])
+    now = clock()
+    for record in leaving:
+        was_active = record.installed_at > 0
+        manager.leave(record)
+        manager.removed[record.cause] += 1
+        for member in record.members:
+            if was_active:
+                manager.tracker.release(member.connection, now, record.last_seen)
+            member.connection.offload_reason = record.cause
+        if was_active:
+            manager.on_event("onload", record, record.cause)
+        manager.pool.give_back(record.index)
+        for callback in record.on_gone:
+            callback()
+        record.on_gone.clear()
+    manager.refill()
+
+
+# -- ageing and counters -------------------------------------------------------------------
+
+
+async def _check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
+    """An entry was reported idle: the record is idle only if the other direction is, too."""
+    if not manager.idle_reports:
+        return
+    records = {
+        id(record): record
+        for key in manager.idle_reports
+        if (record := manager.by_key.get(key)) is not None and record.state is RecordState.ACTIVE
+    }
+    manager.idle_reports.clear()
+    keys = [key for record in records.values() for key in record.keys or ()]
+    if not keys:
+        return
+    ages = await port.time_since_last_hit(keys)
+    now = clock()
+    for record in records.values():
+        found = [ages.get(key) for key in record.keys or ()]
+        # BMv2 caps the age at the timeout; one per cent covers its rounding.
+        if all(age is None or age >= record.timeout * 0.99e9 for age in found):
+            youngest = min((age for age in found if age is not None), default=0)
+            record.last_seen = max(record.last_seen, now - youngest / 1e9)
+            manager.remove(record, reasons.IDLE)
+
+
+async def refresh(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
+    """Read the counters of everything active, so that lists show the sum of both shares."""
+    records = list(manager.active())
+    if records:
+        cells = await port.read_connection_counters([record.index for record in records])
+        now = clock()
+        for record in records:
+            # A record that began to drain in the meantime has its own, final reading.
+            if record.state is RecordState.ACTIVE and record.index in cells:
+                manager.credit(record, cells[record.index], now)
+    ids = [path.id for path in manager.paths]
+    if ids:
+        manager.paths.credit(await port.read_path_counters(ids))
