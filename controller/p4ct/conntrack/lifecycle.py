@@ -133,14 +133,20 @@ class Lifecycle:
     def release(self, conn: Connection, now: float, last_seen: float) -> None:
         """Offload ends. The connection lives until its timeout after the last packet anywhere.
 
-        last_seen: when hardware last forwarded a packet of it. If timeout and last packet are past,
-        the next `expire` takes it. TCP sides stay liberal and learn their windows again; a closed
-        connection may be reopened by a SYN (`flow_offload_fixup_tcp`).
+        last_seen: when hardware last forwarded a packet of it; a later packet seen in software
+        counts too. If the timeout after it is past, the next `expire` takes the connection. TCP
+        sides stay liberal and learn their windows again, and a closed connection may be reopened by
+        a SYN (`flow_offload_fixup_tcp`); replied UDP gets the stream timeout
+        (`flow_offload_fixup_ct`).
         """
         conn.offload = None
         if not conn.alive:
             return
-        conn.expires = max(conn.expires, last_seen + self._state_timeout(conn))
+        timeout = self._state_timeout(conn)
+        if conn.proto == PROTO_UDP and conn.seen_reply:
+            timeout = self.timeouts.for_zone(conn.zone).udp_stream
+        conn.timeout = timeout
+        conn.expires = max(conn.expires, last_seen + timeout)
         self._wheel.cancel(conn)
         self._wheel.arm(conn)
         if not conn.assured:
