@@ -146,13 +146,16 @@ def parse(arguments: Sequence[str]) -> Options:
         own, target = own[:split], own[split + 1 :]
     # As in BMv2, --pcap takes a directory only after "=", so that a program may follow it.
     own = ["--pcap=." if argument == "--pcap" else argument for argument in own]
+    settings = None
+    if "--no-p4" in own:  # target options may then stand among the others
+        settings, own = _target().parse_known_args(own)
     general, unknown = _general().parse_known_args(own)
     if general.help:
         print(help_text(), flush=True)
         sys.exit(0)
-    if unknown and not general.no_p4:
+    if unknown:
         raise UsageError(f"unrecognised option '{unknown[0]}'")
-    settings, unknown = _target().parse_known_args(unknown + target)
+    settings, unknown = _target().parse_known_args(target, settings)
     if unknown:
         raise UsageError(f"unrecognised option '{unknown[0]}'\nTarget parser returned an error")
     options = Options(
@@ -201,7 +204,11 @@ def _check_ports(options: Options, limit: int) -> None:
     cpu = options.cpu_port
     if cpu is not None and cpu <= 0:
         raise UsageError(f"Invalid CPU port {cpu}: it must be above 0")
+    taken: dict[int, str] = {}
     for number, name in options.interfaces:
+        if number in taken:
+            raise UsageError(f"port {number} is given twice: {taken[number]} and {name}")
+        taken[number] = name
         if number == cpu:
             raise UsageError(
                 f"Cpu port {cpu} is used as a data port ({number}@{name}); give one another number"
