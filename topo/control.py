@@ -45,15 +45,14 @@ def status() -> dict[str, Any]:
     return query("status")
 
 
-def answers() -> bool:
-    """Whether the controller answers on its admin socket."""
+def ready() -> bool:
+    """Whether the controller answers on its admin socket and has the switch set up."""
     if not plan.SOCKET.exists():
         return False
     try:
-        status()
+        return status()["target"]["connected"]
     except CommandFailed:
         return False
-    return True
 
 
 def connections(sport: int | None = None, dport: int | None = None) -> list[dict[str, Any]]:

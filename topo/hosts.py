@@ -5,6 +5,9 @@ Debian's Mininet lives outside the virtual environment.  Its folder is appended 
 here and nowhere else, so the environment's packages keep precedence over Debian's.
 """
 
+# Debian's Mininet is outside the environment that the type checker sees.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import os

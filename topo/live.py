@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is on the screen during a run: a live table on a terminal, one line per verdict elsewhere."""
+"""What is on the screen during a run: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

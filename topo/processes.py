@@ -76,7 +76,7 @@ class Service:
         return ProcessFailed("\n".join(parts))
 
     def wait_ready(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Return once `ready` holds; raises ProcessFailed when it dies or `timeout` seconds pass."""
+        """Return once `ready` holds; ProcessFailed when it dies or `timeout` seconds pass."""
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.running():
@@ -86,7 +86,7 @@ class Service:
             time.sleep(0.1)
 
     def signal_and_wait(self, number: signal.Signals, timeout: float) -> int | None:
-        """Send a signal and wait; the exit code (negative: signal), None when it goes on running."""
+        """Send a signal and wait; the exit code (negative: signal), None if it goes on running."""
         if self.process is None:
             return None
         with contextlib.suppress(ProcessLookupError):

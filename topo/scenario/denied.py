@@ -9,8 +9,9 @@ import subprocess
 import time
 
 from topo import control
-from topo.plan import EXT, VM1, VM2, HostPlan
+from topo.plan import BUILD, EXT, POLICY, VM1, VM2, HostPlan
 from topo.scenario.context import Context, StepFailed, Talk, errors_of
+from topo.scenario.lifecycle import SINK_PORT
 
 SSH_PORT = 22
 OPEN_PORT = 80
@@ -33,7 +34,7 @@ class Capture:
         for line in self.process.stderr:
             if "listening on" in line:
                 break
-        else:
+        if self.process.poll() is not None:
             raise StepFailed(f"tcpdump on {host.name}: {errors_of(self.process)}")
         #: Kernel time stamps of the packets, seconds (CLOCK_REALTIME).
         self.times: list[float] = []
@@ -56,7 +57,8 @@ def port_22(context: Context) -> None:
     with Talk(context, VM2) as inside, Talk(context, EXT) as outside:
         from_inside = inside.ask("connect", VM1.ipv4, SSH_PORT, 5)
         from_outside = outside.ask("connect", VM1.ipv4, SSH_PORT, 2)
-        inside.ask("close") if from_inside["connected"] else None
+        if from_inside["connected"]:
+            inside.ask("close")
     context.expect(
         "port 22 from outside is refused",
         from_inside["connected"] and not from_outside["connected"],
@@ -73,12 +75,11 @@ def ack_scan(context: Context) -> None:
     """
     ports = [f"{SSH_PORT}", context.sizes.scanned_ports]
     with Capture(context, VM1, f"tcp and src host {EXT.ipv4}") as scan:
-        arguments = (EXT.ipv4, VM1.ipv4, str(ACK), *ports)
-        sent = context.run_program(EXT, "tcp_probe", *arguments, timeout=30.0)["sent"]
+        probe = ("tcp_probe", EXT.ipv4, VM1.ipv4)
+        sent = context.run_program(EXT, *probe, str(ACK), *ports, timeout=30.0)["sent"]
         time.sleep(0.5)  # the last ones may still be on their way through the controller
     with Capture(context, VM1, f"tcp dst port {OPEN_PORT}") as allowed:
-        arguments = (EXT.ipv4, VM1.ipv4, str(SYN), f"{OPEN_PORT}")
-        context.run_program(EXT, "tcp_probe", *arguments, timeout=30.0)
+        context.run_program(EXT, *probe, str(SYN), str(OPEN_PORT), timeout=30.0)
         time.sleep(0.5)
     context.expect(
         "ACK scan does not pass",
@@ -90,9 +91,6 @@ def ack_scan(context: Context) -> None:
 
 def policy_change(context: Context) -> None:
     """Cut a running connection by a change of policy, then allow it again."""
-    from topo.plan import BUILD, POLICY
-    from topo.scenario.lifecycle import SINK_PORT
-
     cut = BUILD / "policy-cut.flows"
     rule = f"table=0, priority=200, tcp, nw_dst={EXT.ipv4}, tp_dst={SINK_PORT}, actions=drop\n"
     cut.write_text(POLICY.read_text(encoding="utf-8") + rule, encoding="utf-8")

@@ -22,9 +22,9 @@ DRAIN_TIMEOUT = 30.0
 
 
 def start_controller(context: Context) -> None:
-    """Start the controller and wait until it answers."""
+    """Start the controller and wait until it has the switch set up."""
     context.controller.start()
-    context.controller.wait_ready(control.answers, START_TIMEOUT)
+    context.controller.wait_ready(control.ready, START_TIMEOUT)
 
 
 def restart(context: Context) -> None:
