@@ -6,8 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from p4ct.conntrack.connection import Connection
-    from p4ct.conntrack.result import CtResult
+    from p4ct.conntrack import Connection, CtResult
     from p4ct.packet.parse import Packet
 
 __all__ = ["ConntrackAccess", "PeekConntrack", "Peekable"]

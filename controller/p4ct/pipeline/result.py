@@ -10,8 +10,7 @@ from p4ct.pipeline.fields import FieldSet
 from p4ct.pipeline.flow import Flow
 
 if TYPE_CHECKING:
-    from p4ct.conntrack.connection import Connection
-    from p4ct.conntrack.result import CtResult
+    from p4ct.conntrack import Connection, CtResult
     from p4ct.packet.parse import Packet
     from p4ct.pipeline.ports import PortTable
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p4ct.conntrack.result import ConntrackFull
+from p4ct.conntrack import ConntrackFull, ConntrackInvalid
 from p4ct.pipeline.access import ConntrackAccess
 from p4ct.pipeline.actions import (
     Action,
@@ -171,6 +171,7 @@ class Run:
             elif isinstance(action, GotoTable):
                 self._resubmit(action.table, None, frame)
             elif isinstance(action, InPort):
+                self.result.looked_bits |= _IN_PORT_BIT
                 self.result.outputs.append(self._in_port)
             else:
                 self._clear(action)
@@ -270,6 +271,9 @@ class Run:
             visit.connection = self._ct.commit(visit.result, self._pkt, self._now)
         except ConntrackFull:
             raise _Abort("ct(commit): connection table full") from None
+        except ConntrackInvalid:
+            # Tracked as +new, but nothing that could begin a connection.
+            raise _Abort("ct(commit): the packet begins no connection") from None
         visit.committed = True
 
     def _clear_ct_fields(self) -> None:

@@ -6,9 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from p4ct.conntrack.connection import Connection, Direction, Tuple
-from p4ct.conntrack.result import ConntrackFull, CtResult
-from p4ct.conntrack.state import CtState, TcpState
+from p4ct.conntrack import (
+    Connection,
+    ConntrackFull,
+    ConntrackInvalid,
+    CtResult,
+    CtState,
+    Direction,
+    TcpState,
+    Tuple,
+)
 from p4ct.packet import Packet, parse
 from p4ct.packet.build import tcp_frame
 from p4ct.pipeline import Pipeline, PortTable, Vport, parse_flows
@@ -25,6 +32,7 @@ class ScriptedConntrack:
         self.states: dict[int, CtState] = {}
         self.marks: dict[int, int] = {}
         self.full = False
+        self.unfit = False
         self.calls: list[tuple[str, int]] = []
 
     def _connection(self, zone: int) -> Connection:
@@ -56,6 +64,8 @@ class ScriptedConntrack:
         self.calls.append(("commit", result.zone))
         if self.full:
             raise ConntrackFull
+        if self.unfit:
+            raise ConntrackInvalid
         return result.connection or self._connection(result.zone)
 
 
