@@ -44,6 +44,8 @@ OnConflict = Literal["fail", "lower", "higher"]
 
 _ELECTION_ATTEMPTS = 16
 
+_UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
 # A target that answers a Write with one of these as a whole has not begun to carry it out.
 _NOT_CARRIED_OUT = frozenset(
     {
@@ -153,6 +155,8 @@ class P4RuntimeClient:
             try:
                 await transport.capabilities(p4rt.CapabilitiesRequest(), timeout=1.0)
             except grpc.aio.AioRpcError as error:
+                if error.code() not in _UNREACHABLE:
+                    return
                 raise TargetUnavailable(
                     self.address,
                     f"no P4Runtime target within {timeout:g} s",

@@ -4,9 +4,11 @@
 import asyncio
 import socket
 
+import grpc.aio
 import pytest
 from p4ct.p4runtime.client import P4RuntimeClient
 from p4ct.p4runtime.errors import ElectionIdInUse, TargetError, TargetUnavailable
+from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from .fake_target import fake_target, run
 
@@ -84,8 +86,6 @@ def test_listener_that_does_not_speak_grpc():
 
 
 def test_grpc_server_without_p4runtime():
-    import grpc.aio
-
     async def main():
         server = grpc.aio.server()
         port = server.add_insecure_port("127.0.0.1:0")
@@ -198,6 +198,32 @@ def test_primary_is_told_when_another_takes_over():
             assert first.connected
             await second.close()
             await first.close()
+
+    run(main())
+
+
+def test_role_is_called_back_only_when_it_changes():
+    async def main():
+        async with fake_target() as (target, address):
+            roles: list[bool] = []
+            got: list[bytes] = []
+            client = P4RuntimeClient(
+                address,
+                election_id=5,
+                on_role=roles.append,
+                on_packet_in=lambda payload, _: got.append(payload),
+            )
+            await client.connect()
+            for election_id in (2, 3):  # the primary is told of each, and remains what it is
+                backup = P4RuntimeClient(address, election_id=election_id)
+                await backup.connect()
+                await backup.close()
+            marker = p4rt.StreamMessageResponse()
+            marker.packet.payload = b"after the announcements"
+            target.to_primary(marker)
+            await until(lambda: got)
+            assert roles == [True]
+            await client.close()
 
     run(main())
 
