@@ -14,11 +14,11 @@ import pytest
 # Plain ptf puts the directory of the cases on the path; so does this.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from _pytest.unittest import UnitTestCase  # noqa: E402
-from ptf_base import switch as switches  # noqa: E402
-from ptf_base import target as targets  # noqa: E402
-from ptf_base.bench import Bench  # noqa: E402
-from ptf_base.eswitch import EswitchTest  # noqa: E402
+from _pytest.unittest import UnitTestCase
+from ptf_base import switch as switches
+from ptf_base import target as targets
+from ptf_base.bench import Bench
+from ptf_base.eswitch import EswitchTest
 
 _benches: list[Bench] = []
 _not_run: list[str] = []

@@ -7,6 +7,7 @@ from ptf_base.eswitch import StationsTest
 from ptf_base.frames import EXT, VM1, VM2, frame, pad
 
 PROTOS = ("tcp", "udp", "icmp")
+OTHER_ICMP_TYPES = {4: (3, 5, 11, 12, 13), 6: (1, 2, 3, 4, 133, 135, 136)}
 
 
 @each(proto=PROTOS, family=(4, 6))
@@ -156,11 +157,9 @@ class EchoCode(StationsTest):
 class OtherIcmp(StationsTest):
     """Other ICMP messages never hit: not even entries with their key."""
 
-    types = {4: (3, 5, 11, 12, 13), 6: (1, 2, 3, 4, 133, 135, 136)}
-
     def runTest(self):
         connection = self.connect("icmp", self.family)
-        for number in self.types[self.family]:
+        for number in OTHER_ICMP_TYPES[self.family]:
             data = connection.frame(l4={"type": number})
             for sport in (0, connection.sport):
                 match = {**connection.match(ORIGINAL), "sport": sport, "dport": number << 8}

@@ -70,7 +70,7 @@ class DrainBeforeFlow(StationsTest):
 
 @each(family=(4, 6))
 class Remove(StationsTest):
-    """Deleted entries are gone for good; their cells keep what was counted until they are zeroed."""
+    """Deleted entries are gone; their cells keep what was counted until they are zeroed."""
 
     def runTest(self):
         connection = self.connect("udp", self.family)

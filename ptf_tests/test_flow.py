@@ -20,9 +20,7 @@ class Arp(StationsTest):
         match = self.add_flow(self.vm1, VM2.port, {"ether_type": 0x0806}, priority=5, path=77)
         entry = self.watch_entry("flow", match, 5)
         path = self.watch("path_counter", 77)
-        data = bytes(
-            Ether(src=VM1.mac, dst=VM2.mac) / ARP(op="is-at", hwsrc=VM1.mac, psrc=VM1.ip4)
-        )
+        data = bytes(Ether(src=VM1.mac, dst=VM2.mac) / ARP(op="is-at", hwsrc=VM1.mac, psrc=VM1.ip4))
         for sent in (data, pad(data)):
             self.forwards(self.vm1, sent, VM2.port)
         entry.expect(data, pad(data))
@@ -88,12 +86,8 @@ class Masks(StationsTest):
         mask4 = FULL ^ 0xFF
         net6 = int(ipaddress.ip_address("fd00::"))
         mask6 = FULL ^ 0xFFFF
-        self.add_flow(
-            self.vm1, VM2.port, {"ether_type": 0x0800, "dst": (net4, mask4)}, priority=1
-        )
-        self.add_flow(
-            self.vm1, EXT.port, {"ether_type": 0x86DD, "dst": (net6, mask6)}, priority=1
-        )
+        self.add_flow(self.vm1, VM2.port, {"ether_type": 0x0800, "dst": (net4, mask4)}, priority=1)
+        self.add_flow(self.vm1, EXT.port, {"ether_type": 0x86DD, "dst": (net6, mask6)}, priority=1)
         self.forwards(self.vm1, frame("udp", 4, VM1, VM2), VM2.port)
         self.forwards(self.vm1, frame("udp", 6, VM1, VM2), EXT.port)
         for family in (4, 6):

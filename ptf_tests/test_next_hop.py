@@ -80,9 +80,7 @@ class Mtu(StationsTest):
     def runTest(self):
         header = {4: 20, 6: 40}[self.family] + {"tcp": 20, "udp": 8}[self.proto]
         self.add_next_hop(50, EXT.port, mtu=1280, route=(ROUTER, GATEWAY))
-        connection = self.connect(
-            self.proto, self.family, next_hops=(50, VM1.port), paths=(31, 32)
-        )
+        connection = self.connect(self.proto, self.family, next_hops=(50, VM1.port), paths=(31, 32))
         watches = [self.watch_connection(connection)[ORIGINAL], self.watch("path_counter", 31)]
         punts = self.watch("punt_counter", "MTU_EXCEEDED")
         fits = connection.frame(payload=b"x" * (1280 - header))

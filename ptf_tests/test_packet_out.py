@@ -87,10 +87,9 @@ class NextHopThatDrops(StationsTest):
             drops = {r: self.watch("drop_counter", r) for r in DROP_REASONS}
             self.packet_out(data, "NEXT_HOP", next_hop=next_hop)
             self.verify_nothing_else()
-            self.assertEqual(
-                {r: int(r == reason) for r in drops},
-                {r: watch.count().packets for r, watch in drops.items()},
-            )
+            assert {r: int(r == reason) for r in drops} == {
+                r: watch.count().packets for r, watch in drops.items()
+            }
 
 
 class UnknownOperation(StationsTest):
@@ -102,7 +101,7 @@ class UnknownOperation(StationsTest):
         for op in operations:
             self.packet_out(frame("udp", 4, VM1, EXT), op, port=EXT.port, next_hop=EXT.port)
         self.verify_nothing_else()
-        self.assertEqual(drops.count().packets, len(operations))
+        assert drops.count().packets == len(operations)
 
 
 @each(proto=("tcp", "udp", "icmp"), family=(4, 6))

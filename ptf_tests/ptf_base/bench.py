@@ -9,12 +9,12 @@ from pathlib import Path
 import ptf
 import ptf.dataplane
 
+from .errors import RpcFailed
 from .p4info import P4Names
 from .relay import Relay
 from .switch import Switch
 from .target import Target, TargetError
 from .wire import Wire, WireError
-from .errors import RpcFailed
 
 PTF_CONFIG = {"platform": "eth", "qlen": 4096, "socket_recv_size": 16384, "log_dir": None}
 
@@ -35,9 +35,7 @@ class Bench:
             self._dataplane = ptf.dataplane.DataPlane(PTF_CONFIG)
             for port, link in self.target.interfaces.items():
                 self.target.namespace.run(self._dataplane.port_add, link, 0, port)
-            wire = Wire(
-                self._relay.address, P4Names.load(p4info), device_id=self.target.device_id
-            )
+            wire = Wire(self._relay.address, P4Names.load(p4info), device_id=self.target.device_id)
             self._switch = Switch(wire, self._dataplane, config.read_bytes())
             self._switch.open()
         except (WireError, RpcFailed) as error:

@@ -50,7 +50,9 @@ class Namespace:
         try:
             done = self.run(subprocess.run, argv, capture_output=True, text=True)
         except FileNotFoundError:
-            raise NamespaceError(f"{argv[0]} is not installed (Debian: iproute2, ethtool)") from None
+            raise NamespaceError(
+                f"{argv[0]} is not installed (Debian: iproute2, ethtool)"
+            ) from None
         if done.returncode:
             raise NamespaceError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
 

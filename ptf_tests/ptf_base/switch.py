@@ -13,7 +13,7 @@ from ptf import testutils
 
 from .ledger import Ledger
 from .p4info import P4Names
-from .wire import Wire, WireError
+from .wire import ELECTION_ID, Wire, WireError
 
 COMPILED = Path(__file__).resolve().parents[2] / "p4src" / "compiled"
 PROGRAM = "eswitch"
@@ -90,7 +90,7 @@ def _open_from_ptf() -> Switch:
     p4info = testutils.test_param_get("p4info", str(COMPILED / f"{PROGRAM}.p4info.txtpb"))
     device_config = testutils.test_param_get("config", str(COMPILED / f"{PROGRAM}.json"))
     device_id = testutils.test_param_get("device_id", 0)
-    election_id = testutils.test_param_get("election_id", 1)
+    election_id = testutils.test_param_get("election_id", ELECTION_ID)
     names = P4Names.load(Path(p4info))
     wire = Wire(grpcaddr, names, device_id=int(device_id), election_id=int(election_id))
     switch = Switch(wire, ptf.dataplane_instance, Path(device_config).read_bytes())

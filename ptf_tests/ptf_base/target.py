@@ -98,9 +98,9 @@ class Target:
         state = "is running" if code is None else f"ended with exit code {code}"
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
         lines = log.splitlines()[-LOG_LINES:] or ["(it wrote nothing)"]
-        return "\n".join([f"  command: {shlex.join(self.argv)}", f"  it {state}; it said last:"]) + (
-            "".join(f"\n    {line}" for line in lines)
-        )
+        return "\n".join(
+            [f"  command: {shlex.join(self.argv)}", f"  it {state}; it said last:"]
+        ) + ("".join(f"\n    {line}" for line in lines))
 
     def close(self) -> None:
         """End the target and remove everything. Idempotent."""

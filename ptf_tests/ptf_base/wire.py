@@ -18,6 +18,8 @@ from .p4info import P4Names, Value, decode, find_field
 
 # A JSON of a big program and a read of a full table are longer than gRPC's 4 MiB.
 MAX_MESSAGE = 64 << 20
+# Above 1, so that a case can bring a backup controller.
+ELECTION_ID = 100
 
 
 class WireError(Exception):
@@ -44,7 +46,7 @@ class Wire:
         names: P4Names,
         *,
         device_id: int = 0,
-        election_id: int = 1,
+        election_id: int = ELECTION_ID,
         timeout: float = 20.0,
     ) -> None:
         self.address = address
@@ -135,7 +137,9 @@ class Wire:
     def next_packet_in(self, timeout: float) -> PacketIn | None:
         """The next packet-in, in order of arrival; None after `timeout` seconds."""
         try:
-            message = self._packets.get(timeout=timeout) if timeout > 0 else self._packets.get(False)
+            message = (
+                self._packets.get(timeout=timeout) if timeout > 0 else self._packets.get(False)
+            )
         except queue.Empty:
             if self._ended:
                 raise WireError(f"{self.address}: the stream ended: {self._ended}") from None
@@ -148,8 +152,17 @@ class Wire:
             fields[info.name] = self.names.enum_member(info.enum, number) if info.enum else number
         return PacketIn(message.payload, fields)
 
-    def next_idle_entries(self, timeout: float) -> list[p4.TableEntry]:
-        """The entries of the next idle timeout notification. WireError after `timeout` seconds."""
+    def next_idle_entries(self, timeout: float, *, or_none: bool = False) -> list[p4.TableEntry]:
+        """The entries of the next idle timeout notification.
+
+        After `timeout` seconds without one: WireError, or no entry if `or_none`.
+        """
+        if or_none:
+            try:
+                message = self._idle.get(timeout=timeout)
+            except queue.Empty:
+                return []
+            self._idle.put(message)
         return list(self._take(self._idle, timeout, "idle timeout notification").table_entry)
 
     def forget_idle_entries(self) -> None:
