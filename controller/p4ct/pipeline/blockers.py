@@ -76,7 +76,7 @@ def find_blockers(result: Result, ports: PortTable) -> list[str]:
         state = int(visit.result.state)
         if state & _INVALID:
             blockers.append(f"invalid in zone {visit.zone}: {visit.result.reason}")
-        elif state & _RELATED and pkt.proto in (ICMP, ICMPV6) and not _is_echo(pkt):
+        elif state & _RELATED and pkt.proto in (ICMP, ICMPV6):
             blockers.append(f"ICMP error related to a connection of zone {visit.zone}")
     if pkt.frag:
         blockers.append("fragment: an entry matches whole packets only")

@@ -51,6 +51,17 @@ def test_equal_priority_is_decided_by_age() -> None:
     assert classifier.lookup(packet)[0] is flows[0]
 
 
+def test_equal_priority_in_a_subtable_that_is_searched_later() -> None:
+    # The first subtable is on a par with the second only by its second, younger flow.
+    classifier, flows = make(
+        "priority=1,ip,nw_src=10.0.0.9,actions=drop\n"
+        "priority=5,ip,nw_dst=10.0.0.2,actions=vm2\n"
+        "priority=5,ip,nw_src=10.0.0.1,actions=vm1\n"
+    )
+    packet = key(dl_type=0x800, nw_src=0x0A000001, nw_dst=0x0A000002)
+    assert classifier.lookup(packet)[0] is flows[1]
+
+
 def test_nothing_found() -> None:
     classifier, _ = make("arp,actions=drop")
     assert classifier.lookup(key(dl_type=0x800)) == (None, 1 << F.DL_TYPE)

@@ -167,7 +167,8 @@ def test_output_never_goes_back_unless_asked(switch, make_tcp) -> None:
     assert result.drop_reason == "output to the ingress vport is skipped"
     assert result.looked_at.names() == ("in_port",)
     switch.flows("actions=in_port")
-    assert switch.send(make_tcp(), 1).outputs == [1]
+    result = switch.send(make_tcp(), 1)
+    assert (result.outputs, result.looked_at.names()) == ([1], ("in_port",))
 
 
 def test_resubmit_with_another_port_is_for_the_lookup_only(switch, make_tcp) -> None:
@@ -268,7 +269,9 @@ def test_long_chain_of_tables_is_no_recursion(switch, make_tcp) -> None:
 
 def test_endless_recirculation_ends(switch, make_tcp) -> None:
     switch.flows("ip,actions=ct(table=0)")
-    assert switch.send(make_tcp()).drop_reason == "over 8 recirculations"
+    result = switch.send(make_tcp())
+    assert result.drop_reason == "over 8 recirculations"
+    assert len(result.path) == 9
 
 
 def test_many_forks_end(switch, make_tcp) -> None:

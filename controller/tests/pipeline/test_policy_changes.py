@@ -91,6 +91,14 @@ def test_delete_is_loose_or_strict(switch) -> None:
     assert removed("ip", strict=True) == 0
 
 
+def test_delete_spares_what_is_less_specific(switch) -> None:
+    switch.flows("tcp,tp_dst=0x50/0xf0,actions=vm2")
+    exact = parse_selector("tcp,tp_dst=0x50", ports=PORTS)
+    assert switch.pipeline.delete(exact).removed == ()
+    wide = parse_selector("tcp,tp_dst=0x50/0x50", ports=PORTS)
+    assert len(switch.pipeline.delete(wide).removed) == 1
+
+
 def test_delete_removes_for_packets_and_counts_a_version(switch, make_tcp) -> None:
     switch.flows("ip,actions=vm2")
     assert switch.pipeline.delete(flows("arp,actions=drop")[0].match).removed == ()

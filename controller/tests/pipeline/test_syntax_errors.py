@@ -37,6 +37,7 @@ CASES = [
     ("ip,^arp,actions=drop", "arp", "'arp' contradicts 'ip'", "leave one"),
     ("tcp,tp_dst=80,^tp_dst=81,actions=drop", "tp_dst=81", "contradicts 'tp_dst=80'", "leave"),
     ("tcp,tp_dst=80,^tcp_dst=0x50/0xf0,actions=drop", "tcp_dst=0x50/0xf0", "contradicts", ""),
+    ("tcp,tp_dst=0x1000/0x1000,^tp_dst=0x1000,actions=drop", "tp_dst=0x1000", "contradicts", ""),
     ("dl_vlan=1,^vlan_vid=0x1002,actions=drop", "vlan_vid=0x1002", "contradicts", ""),
     ("dl_src=^1:2:3,actions=drop", "1:2:3", "not an Ethernet address", "00:11:22:aa:bb:cc"),
     ("dl_src=1:2:3:4:5:6/^f,actions=drop", "f", "not an Ethernet address", ""),
