@@ -27,6 +27,7 @@ from p4ct.p4runtime.errors import (
     TargetError,
     TargetUnavailable,
     UpdateError,
+    stream_refused,
 )
 from p4ct.p4runtime.p4info import P4InfoIndex
 from p4ct.p4runtime.stream import (
@@ -37,7 +38,7 @@ from p4ct.p4runtime.stream import (
     Stream,
     StreamStats,
 )
-from p4ct.p4runtime.transport import Transport, code_name, update_errors
+from p4ct.p4runtime.transport import Transport, call_failure, code_name, update_errors
 
 Pipeline = Literal["kept", "pushed"]
 OnConflict = Literal["fail", "lower", "higher"]
@@ -189,7 +190,7 @@ class P4RuntimeClient:
                 return stream
             reason = stream.closed.result()
             await stream.close()
-            error = self._refused(reason)
+            error = stream_refused(self.address, self.device_id, self.election_id, reason)
             step = {"fail": 0, "lower": -1, "higher": 1}[self._on_conflict]
             last = attempt + 1 == _ELECTION_ATTEMPTS or self.election_id + step < 1
             if not isinstance(error, ElectionIdInUse) or step == 0 or last:
@@ -202,25 +203,6 @@ class P4RuntimeClient:
         message.arbitration.device_id = self.device_id
         _set_uint128(message.arbitration.election_id, self.election_id)
         return message
-
-    def _refused(self, reason: Closed) -> TargetError:
-        what = f"no stream for device {self.device_id}"
-        args = (self.address, what, reason.code, reason.message)
-        if reason.code == "INVALID_ARGUMENT" and "election" in reason.message.lower():
-            return ElectionIdInUse(
-                *args,
-                f"another controller is connected with election id {self.election_id}: stop it, "
-                "or use a higher election id to take over or a lower one to stand by",
-            )
-        if reason.code == "UNIMPLEMENTED":
-            return TargetUnavailable(
-                *args, "what listens there speaks gRPC but not P4Runtime: correct the address"
-            )
-        if reason.code == "NOT_FOUND":
-            return TargetError(*args, "set the device id that the target was started with")
-        if reason.code == "RESOURCE_EXHAUSTED":
-            return TargetError(*args, "too many controllers are connected: stop one")
-        return TargetError(*args)
 
     # Pipeline
 
@@ -257,7 +239,7 @@ class P4RuntimeClient:
         try:
             await transport.set_pipeline(request, timeout=timeout)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            code, message = _cause(error)
+            code, message = call_failure(error)
             kind = TargetError if code in ("UNAVAILABLE", "PERMISSION_DENIED") else PipelineRejected
             raise kind(self.address, what, code, message) from None
         return "pushed"
@@ -288,7 +270,7 @@ class P4RuntimeClient:
         try:
             response = await self._require().get_pipeline(request, timeout=timeout)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            code, message = _cause(error)
+            code, message = call_failure(error)
             if code == "FAILED_PRECONDITION":  # BMv2: no program yet
                 return None
             raise TargetError(self.address, what, code, message) from None
@@ -330,7 +312,7 @@ class P4RuntimeClient:
                 await transport.write(request, timeout=timeout)
                 return [None] * len(updates)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-                code, message = _cause(error)
+                code, message = call_failure(error)
                 errors = update_errors(error) if isinstance(error, grpc.aio.AioRpcError) else None
                 if errors is not None and len(errors) == len(updates):
                     return [
@@ -355,7 +337,7 @@ class P4RuntimeClient:
                 for entity in response.entities:
                     yield entity
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            code, message = _cause(error)
+            code, message = call_failure(error)
             raise TargetError(self.address, "read", code, message) from None
         finally:
             call.cancel()
@@ -390,21 +372,6 @@ def _update_error(index: int, update: p4rt.Update, answer: p4rt.Error) -> Update
         answer.code,
         answer.space,
     )
-
-
-def _cause(error: BaseException) -> tuple[str, str]:
-    """Canonical code and text of a failed call; re-raises if our own task is being cancelled.
-
-    gRPC reports a call that was cancelled because its channel closed as CancelledError, too.
-    """
-    if isinstance(error, grpc.aio.AioRpcError):
-        return error.code().name, error.details() or ""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise error
-        return "UNAVAILABLE", "the connection was closed"
-    return "UNAVAILABLE", str(error)
 
 
 def _set_uint128(field: p4rt.Uint128, value: int) -> None:

@@ -66,3 +66,24 @@ class Closed:
 
     def __str__(self) -> str:
         return "closed" if self.requested else f"{self.message or 'no message'} ({self.code})"
+
+
+def stream_refused(address: str, device_id: int, election_id: int, reason: Closed) -> TargetError:
+    """The error, with what to do, for a target that ended the stream instead of arbitrating."""
+    what = f"no stream for device {device_id}"
+    args = (address, what, reason.code, reason.message)
+    if reason.code == "INVALID_ARGUMENT" and "election" in reason.message.lower():
+        return ElectionIdInUse(
+            *args,
+            f"another controller is connected with election id {election_id}: stop it, "
+            "or use a higher election id to take over or a lower one to stand by",
+        )
+    if reason.code == "UNIMPLEMENTED":
+        return TargetUnavailable(
+            *args, "what listens there speaks gRPC but not P4Runtime: correct the address"
+        )
+    if reason.code == "NOT_FOUND":
+        return TargetError(*args, "set the device id that the target was started with")
+    if reason.code == "RESOURCE_EXHAUSTED":
+        return TargetError(*args, "too many controllers are connected: stop one")
+    return TargetError(*args)

@@ -4,6 +4,7 @@
 The only module that knows names on the wire and gRPC's options.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import grpc
@@ -105,3 +106,18 @@ def update_errors(error: grpc.aio.AioRpcError) -> list[p4rt.Error] | None:
     except DecodeError:
         return None
     return found or None
+
+
+def call_failure(error: BaseException) -> tuple[str, str]:
+    """Canonical code and text of a failed call; re-raises if our own task is being cancelled.
+
+    gRPC reports a call that was cancelled because its channel closed as CancelledError, too.
+    """
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code().name, error.details() or ""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise error
+        return "UNAVAILABLE", "the connection was closed"
+    return "UNAVAILABLE", str(error)
