@@ -30,6 +30,8 @@ class Path:
 
     def credit(self, cell: Count) -> None:
         """Add what the cell gained since the last reading to every flow of the path."""
+        if cell[0] < self.last[0]:
+            self.last = (0, 0)  # the switch started anew
         packets, octets = cell[0] - self.last[0], cell[1] - self.last[1]
         self.last = cell
         for flow in self.flows:
@@ -84,8 +86,15 @@ class Paths:
             self._free.append(path.id)
 
     def reserve(self, ids: Iterable[int]) -> None:
-        """Never hand out these ids: entries found in the switch count under them."""
+        """Do not hand out these ids yet: entries found in the switch count under them."""
         self._reserved.update(ids)
+
+    def unreserve(self) -> list[int]:
+        """No entry counts under the reserved ids any more; the caller zeroes their cells."""
+        ids = sorted(self._reserved)
+        self._reserved.clear()
+        self._free += [number for number in ids if number < self._next]
+        return ids
 
     def credit(self, cells: Mapping[int, Count]) -> None:
         """Account a reading of the cells, by path id."""

@@ -28,7 +28,7 @@ from p4ct.eswitch.entries import (
 )
 from p4ct.offload import reasons
 from p4ct.offload.allocate import IndexPool, SharedRows
-from p4ct.offload.decide import TCP
+from p4ct.offload.decide import TCP, is_closing
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import EntryMetadata, MemberMetadata, decode, encode
 from p4ct.offload.paths import Paths
@@ -63,6 +63,9 @@ async def reconcile(
     l2_rows = {row.l2_id: row for row in await port.read_l2_pairs()}
     next_hops = {row.next_hop: row for row in await port.read_next_hops()}
     flows = await port.read_flows()
+    old_paths = [path.id for path in manager.paths]
+    if old_paths:
+        manager.paths.credit(await port.read_path_counters(old_paths))
     _forget_everything(manager, clock())
     for row in l2_rows.values():
         manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
@@ -91,10 +94,14 @@ async def reconcile(
     drift.lost = sum(
         1
         for identity, old in before.items()
-        if identity not in found and old.state is RecordState.ACTIVE and identity[0] not in by_index
+        if identity not in found and old.installed_at and identity[0] not in by_index
     )
     await _write_back(manager, port, adopted)
     await _remove(manager, port, rejected, flows, before, clock)
+    # Nothing counts under the ids of before any more.
+    ids = manager.paths.unreserve()
+    if ids:
+        await port.zero_path_counters(ids)
     for old in before.values():
         for callback in old.on_gone:
             callback()
@@ -156,7 +163,10 @@ def _adopt(
     members = [_restore(manager, member, now) for member in metadata.members]
     if any(member is None for member in members) or not members:
         return "the connection table is full"
-    halves = _halves(manager, pair, l2_rows, [m for m in members if m is not None], now)
+    known = [member for member in members if member is not None]
+    if any(is_closing(member.connection) for member in known):
+        return "its connection is closing"
+    halves = _halves(manager, pair, l2_rows, known, now)
     if isinstance(halves, str):
         return halves
     for half, (_, hop) in zip(halves, rows, strict=True):
@@ -288,9 +298,6 @@ async def _write_back(manager: OffloadManager, port: EswitchPort, adopted: list[
     for record in adopted:
         metadata = encode(record)
         ops += [Modify(record.entry(d, metadata)) for d in (0, 1)]
-    ids = [path.id for path in manager.paths]
-    if ids:
-        await port.zero_path_counters(ids)
     for error in await port.write(ops) if ops else []:
         if error is not None:
             manager.drift[error.code] += 1

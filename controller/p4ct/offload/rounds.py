@@ -224,7 +224,9 @@ async def _finish(
         cells = await port.read_connection_counters([r.index for r in wrote])
         now = clock()
         for record in wrote:
-            manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), now)
+            # The target has said when an idle record was last in use.
+            seen = record.last_seen if record.cause == reasons.IDLE else now
+            manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), seen)
         ops: list[Op] = [
             Delete(record.keys[d])
             for record in wrote
@@ -292,7 +294,7 @@ async def _check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) 
         # BMv2 caps the age at the timeout; one per cent covers its rounding.
         if all(age is None or age >= record.timeout * 0.99e9 for age in found):
             youngest = min((age for age in found if age is not None), default=0)
-            record.last_seen = max(record.last_seen, now - youngest / 1e9)
+            record.last_seen = now - youngest / 1e9
             manager.remove(record, reasons.IDLE)
 
 

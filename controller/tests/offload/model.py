@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model of the eswitch, and the whole slow path around it, without a network and without time.
+
+`ModelSwitch` has the tables of eswitch.p4 and their rules (trap, drain, counters, row limits) and
+can be told to fail.  `World` joins it with pipeline, conntrack, offload manager and slow path, and
+a clock that moves only when a test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from p4ct.conntrack import Connection, Event, Timeouts, Tracker
+from p4ct.daemon.slow_path import SlowPath
+from p4ct.eswitch.entries import (
+    Counts,
+    CtDrain,
+    CtEntry,
+    CtForward,
+    CtKey,
+    Delete,
+    EntryError,
+    EswitchError,
+    FlowEntry,
+    FlowKey,
+    Insert,
+    L2PairEntry,
+    Modify,
+    NextHopEntry,
+    Op,
+    PuntInfo,
+    VportEntry,
+)
+from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step
+from p4ct.offload.manager import OffloadManager, OffloadOptions
+from p4ct.offload.reconcile import Drift, reconcile
+from p4ct.offload.rounds import refresh, run_round
+from p4ct.packet import build
+from p4ct.packet.parse import Packet, parse
+from p4ct.pipeline.execute import Pipeline
+from p4ct.pipeline.parser import parse_flows
+from p4ct.pipeline.ports import PortTable, Vport
+
+T = TypeVar("T")
+
+POLICY = """
+table=0,priority=100,arp,actions=NORMAL
+table=0,priority=50,ip,actions=ct(zone=1,table=1)
+table=0,priority=50,ipv6,actions=ct(zone=1,table=1)
+table=1,priority=90,ct_state=+trk+est,actions=goto_table:2
+table=1,priority=80,in_port=vm1,ct_state=+trk+new,ip,actions=ct(commit,zone=1,table=2)
+table=1,priority=80,in_port=vm1,ct_state=+trk+new,ipv6,actions=ct(commit,zone=1,table=2)
+table=1,priority=0,actions=drop
+table=2,priority=0,actions=NORMAL
+"""
+DENY_ALL = "table=0,priority=0,actions=drop\n"
+
+MAC = {name: bytes([2, 0, 0, 0, 0, number]) for number, name in enumerate(("vm1", "ext"), 1)}
+IP = {"vm1": "10.0.0.1", "ext": "10.0.0.3"}
+IP6 = {"vm1": "fd00::1", "ext": "fd00::3"}
+SYN, ACK, FIN, RST = 2, 16, 1, 4
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never really waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    raise AssertionError("the offload manager waited for something")
+
+
+class ModelSwitch:
+    """The eswitch behind `EswitchPort`. `refuse` maps a table row to the code it fails with."""
+
+    def __init__(self) -> None:
+        self.ct: dict[CtKey, CtEntry] = {}
+        self.l2: dict[tuple[int, bytes, bytes], L2PairEntry] = {}
+        self.hops: dict[int, NextHopEntry] = {}
+        self.cells: dict[int, list[int]] = {}
+        self.path_cells: dict[int, list[int]] = {}
+        self.hit_at: dict[CtKey, float] = {}
+        self.now = 0.0
+        self.refuse: dict[str, str] = {}
+        self.refuse_direction: int | None = None
+        self.dead = False
+        #: Every state of the connection tables that a packet could have seen.
+        self.history: list[set[tuple[int, int, str]]] = []
+        #: Called between the operations of a write with what was written last.
+        self.between: Any = None
+
+    # -- packets -----------------------------------------------------------------------------
+
+    def receive(self, pkt: Packet, vport: int) -> int | PuntInfo:
+        """The egress port, or the packet-in header."""
+        row = self.l2.get((vport, pkt.eth_src, pkt.eth_dst))
+        entry = None
+        if row is not None:
+            key = CtKey(pkt.version, row.l2_id, pkt.src, pkt.dst, pkt.proto, pkt.sport, pkt.dport)
+            entry = self.ct.get(key)
+            if entry is not None:
+                self.hit_at[key] = self.now
+        hit = CtHit.MISS
+        if entry is not None:
+            hit = CtHit.FORWARD if isinstance(entry.action, CtForward) else CtHit.DRAIN
+        reason = PuntReason.MISS
+        if pkt.proto == 6 and pkt.flags & (SYN | FIN | RST):
+            reason = PuntReason.TCP_SYN if pkt.flags & SYN else PuntReason.TCP_FIN
+        elif hit is CtHit.DRAIN:
+            reason = PuntReason.DRAIN
+        elif entry is not None and isinstance(entry.action, CtForward):
+            hop = self.hops.get(entry.action.next_hop)
+            if hop is None:
+                reason = PuntReason.NO_NEXT_HOP
+            else:
+                cell = self.cells.setdefault(
+                    2 * entry.action.conn_index + entry.action.direction, [0, 0]
+                )
+                path = self.path_cells.setdefault(entry.action.path, [0, 0])
+                for counter in (cell, path):
+                    counter[0] += 1
+                    counter[1] += pkt.wire_len
+                return hop.port
+        action = entry.action if entry is not None else CtDrain(0, 0, 0)
+        return PuntInfo(
+            ingress_port=vport,
+            vport=vport,
+            reason=reason,
+            step=Step.TRAP,
+            ct_hit=hit,
+            direction=action.direction,
+            conn_index=action.conn_index,
+            generation=action.generation,
+            tunnel_id=0,
+            outer_src=0,
+            frame_length=pkt.wire_len,
+        )
+
+    # -- EswitchPort -------------------------------------------------------------------------
+
+    async def write(self, ops: Sequence[Op]) -> list[EntryError | None]:
+        answers: list[EntryError | None] = []
+        for op in ops:
+            if self.dead:
+                answers.append(EntryError(op, "UNAVAILABLE", "gone", unknown_outcome=True))
+                continue
+            code = self._carry_out(op)
+            answers.append(EntryError(op, code, "by the model") if code else None)
+            if self.between is not None:
+                self.between(op)
+        self.history.append(
+            {
+                (e.action.conn_index, e.action.direction, type(e.action).__name__)
+                for e in self.ct.values()
+            }
+        )
+        return answers
+
+    def _carry_out(self, op: Op) -> str:
+        entry: Any = op.entry
+        table, key = self._place(entry)
+        if isinstance(op, Insert):
+            if (code := self.refuse.get(type(entry).__name__)) and (
+                self.refuse_direction is None
+                or getattr(getattr(entry, "action", None), "direction", None)
+                == self.refuse_direction
+            ):
+                return code
+            if key in table:
+                return "ALREADY_EXISTS"
+            table[key] = entry
+            if isinstance(entry, CtEntry):
+                self.hit_at[entry.key] = self.now
+        elif key not in table:
+            return "NOT_FOUND"
+        elif isinstance(op, Modify):
+            table[key] = entry
+        else:
+            assert isinstance(op, Delete)
+            del table[key]
+        return ""
+
+    def _place(self, entry: Any) -> tuple[dict[Any, Any], Any]:
+        if isinstance(entry, CtEntry):
+            return self.ct, entry.key
+        if isinstance(entry, CtKey):
+            return self.ct, entry
+        if isinstance(entry, L2PairEntry):
+            return self.l2, (entry.vport, entry.eth_src, entry.eth_dst)
+        assert isinstance(entry, NextHopEntry)
+        return self.hops, entry.next_hop
+
+    def _alive(self) -> None:
+        if self.dead:
+            raise EswitchError("UNAVAILABLE", "gone")
+
+    async def read_connection_counters(
+        self, indices: Sequence[int]
+    ) -> dict[int, tuple[Counts, Counts]]:
+        self._alive()
+        return {i: (self._cell(2 * i), self._cell(2 * i + 1)) for i in indices}
+
+    def _cell(self, number: int) -> Counts:
+        packets, octets = self.cells.get(number, [0, 0])
+        return packets, octets
+
+    async def zero_connection_counters(self, indices: Sequence[int]) -> None:
+        self._alive()
+        for index in indices:
+            self.cells.pop(2 * index, None)
+            self.cells.pop(2 * index + 1, None)
+
+    async def read_path_counters(self, ids: Sequence[int]) -> dict[int, Counts]:
+        self._alive()
+        return {
+            i: (self.path_cells.get(i, [0, 0])[0], self.path_cells.get(i, [0, 0])[1]) for i in ids
+        }
+
+    async def zero_path_counters(self, ids: Sequence[int]) -> None:
+        self._alive()
+        for path in ids:
+            self.path_cells.pop(path, None)
+
+    async def read_vports(self) -> list[VportEntry]:
+        return []
+
+    async def read_l2_pairs(self) -> list[L2PairEntry]:
+        self._alive()
+        return list(self.l2.values())
+
+    async def read_ct_entries(self) -> list[CtEntry]:
+        self._alive()
+        return list(self.ct.values())
+
+    async def read_flows(self) -> list[FlowEntry]:
+        return []
+
+    async def read_next_hops(self) -> list[NextHopEntry]:
+        self._alive()
+        return list(self.hops.values())
+
+    async def time_since_last_hit(self, keys: Sequence[CtKey]) -> dict[CtKey, int | None]:
+        self._alive()
+        return {
+            key: int((self.now - self.hit_at[key]) * 1e9) if key in self.ct else None
+            for key in keys
+        }
+
+    async def read_flow_counters(self) -> dict[FlowKey, Counts]:
+        return {}
+
+    async def read_punt_counters(self) -> dict[str, Counts]:
+        return {}
+
+    async def read_drop_counters(self) -> dict[str, Counts]:
+        return {}
+
+    async def read_trap_counters(self) -> dict[str, Counts]:
+        return {}
+
+    async def set_punt_meter(
+        self, vport: int, punt_class: PuntClass, rate: int | None, burst: int = 0
+    ) -> None:
+        """The model has no policer."""
+
+    @property
+    def empty(self) -> bool:
+        return not (self.ct or self.l2 or self.hops or self.cells or self.path_cells)
+
+
+class World:
+    """One eswitch and its controller. `delivered` has (port, frame) of everything that left."""
+
+    def __init__(
+        self,
+        *,
+        policy: str = POLICY,
+        options: OffloadOptions | None = None,
+        switch: ModelSwitch | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 1000,
+    ) -> None:
+        self.now = 1000.0 if switch is None else switch.now
+        self.ports = PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
+        self.switch = ModelSwitch() if switch is None else switch
+        self.switch.now = self.now
+        self.tracker = Tracker(timeouts, max_connections=max_connections)
+        self.pipeline = Pipeline(self.ports, self.tracker)
+        self.pipeline.replace(self.flows(policy), self.now)
+        self.manager = OffloadManager(self.pipeline, self.tracker, options or OffloadOptions())
+        self.tracker.on_event = self._event
+        self.delivered: list[tuple[int, bytes]] = []
+        self.slow_path = SlowPath(self.pipeline, self.manager, self._send)
+        self.by_hardware = 0
+        self.auto_round = True
+
+    def flows(self, text: str) -> Any:
+        return parse_flows(text, source="policy", ports=self.ports.numbers)
+
+    def _event(self, event: Event, connection: Connection, now: float) -> None:
+        if event is Event.DESTROY:
+            self.manager.connection_gone(connection)
+
+    def _send(self, port: int, frame: bytes) -> bool:
+        self.delivered.append((port, frame))
+        return True
+
+    def clock(self) -> float:
+        return self.now
+
+    def packet(self, frame: bytes, vport: int) -> str:
+        """One packet through switch and slow path; "hardware" or "software"."""
+        pkt = parse(frame)
+        self.switch.now = self.now
+        outcome = self.switch.receive(pkt, vport)
+        if isinstance(outcome, int):
+            self.delivered.append((outcome, frame))
+            self.by_hardware += 1
+            return "hardware"
+        self.slow_path.punt(frame, outcome, self.now)
+        if self.auto_round:
+            self.rounds()
+        return "software"
+
+    def rounds(self) -> None:
+        """Until nothing waits; a round that makes no progress fails the test."""
+        for _ in range(50):
+            if not self.manager.has_work:
+                return
+            self.switch.now = self.now
+            finish(run_round(self.manager, self.switch, self.clock))
+        raise AssertionError("the rounds never end")
+
+    def refresh(self) -> None:
+        finish(refresh(self.manager, self.switch, self.clock))
+
+    def reconcile(self) -> Drift:
+        return finish(reconcile(self.manager, self.switch, self.clock))
+
+    def later(self, seconds: float) -> None:
+        """Let time pass, and conntrack's timers with it."""
+        self.now += seconds
+        self.switch.now = self.now
+        while self.tracker.expire(self.now, 100):
+            pass
+        self.manager.take_ended()
+        self.rounds()
+
+    def report_idle(self) -> None:
+        """What a target does when entries were not hit for their timeout."""
+        for key, entry in list(self.switch.ct.items()):
+            age = self.now - self.switch.hit_at[key]
+            if entry.idle_timeout_ns and age * 1e9 >= entry.idle_timeout_ns:
+                self.manager.idle(key, self.now)
+        self.rounds()
+
+    def connections(self) -> list[Connection]:
+        return list(self.tracker.select())
+
+
+class Tcp:
+    """A TCP connection from vm1 to ext, packet by packet; sequence numbers are kept right."""
+
+    def __init__(
+        self, world: World, sport: int = 40000, dport: int = 80, *, v6: bool = False
+    ) -> None:
+        self.world = world
+        self.ip = IP6 if v6 else IP
+        self.port = {"vm1": sport, "ext": dport}
+        self.seq = {"vm1": 1000, "ext": 5000}
+        self.sent = {"vm1": [0, 0], "ext": [0, 0]}
+
+    def send(self, source: str, flags: int = ACK, payload: bytes = b"", mac: bytes = b"") -> str:
+        target = "ext" if source == "vm1" else "vm1"
+        frame = build.tcp_frame(
+            eth_src=mac or MAC[source],
+            eth_dst=MAC[target],
+            src=self.ip[source],
+            dst=self.ip[target],
+            sport=self.port[source],
+            dport=self.port[target],
+            seq=self.seq[source],
+            ack=self.seq[target] if flags & ACK else 0,
+            flags=flags,
+            payload=payload,
+        )
+        self.seq[source] += len(payload) + bool(flags & SYN) + bool(flags & FIN)
+        self.sent[source][0] += 1
+        self.sent[source][1] += len(frame)
+        return self.world.packet(frame, 1 if source == "vm1" else 3)
+
+    def open(self) -> Tcp:
+        self.send("vm1", SYN)
+        self.send("ext", SYN | ACK)
+        self.send("vm1", ACK)
+        return self
+
+    def offload(self) -> Tcp:
+        """Open, and one packet each way, after which the entries are in use."""
+        self.open()
+        self.send("vm1", ACK, b"question")
+        self.send("ext", ACK, b"answer")
+        return self
+
+    def close(self) -> None:
+        self.send("vm1", FIN | ACK)
+        self.send("ext", FIN | ACK)
+        self.send("vm1", ACK)
+
+
+def learn(world: World) -> None:
+    """Let NORMAL know both stations, as ARP does before anything else."""
+    for name, other, vport in (("vm1", "ext", 1), ("ext", "vm1", 3)):
+        world.packet(
+            build.arp_frame(
+                op=1,
+                sha=MAC[name],
+                spa=IP[name],
+                tha=bytes(6),
+                tpa=IP[other],
+            ),
+            vport,
+        )
+    world.delivered.clear()
