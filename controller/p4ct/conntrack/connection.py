@@ -128,7 +128,8 @@ class Connection:
         self.version = original.version
         self.proto = original.proto
         self.key = original.key()
-        self.reply_key = reply.key()
+        reply_key = reply.key()
+        self.reply_key = self.key if reply_key == self.key else reply_key
         self.protocol_state: TcpState | FlowState = protocol_state
         self.assured = False
         self.seen_reply = False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp
 from p4ct.conntrack.result import ConntrackFull
-from p4ct.conntrack.state import Event, FlowState, TcpState
+from p4ct.conntrack.state import CLOSING, Event, FlowState, TcpState
 from p4ct.conntrack.table import ConnectionTable
 from p4ct.conntrack.tcp_window import BE_LIBERAL, CLOSE_INIT, SACK_PERM, TcpTrack
 from p4ct.conntrack.timeouts import Timeouts
@@ -185,7 +185,8 @@ class Lifecycle:
         conn.label = label
         conn.seen_reply = conn.assured = True
         if tcp:
-            conn.tcp = TcpTrack(SACK_PERM | BE_LIBERAL)
+            closing = CLOSE_INIT if state in CLOSING else 0
+            conn.tcp = TcpTrack(SACK_PERM | BE_LIBERAL | closing)
         conn.timeout = self._state_timeout(conn)
         conn.expires = now + conn.timeout
         self._insert(conn, now)

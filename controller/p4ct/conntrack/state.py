@@ -38,6 +38,18 @@ class TcpState(IntEnum):
     SYN_SENT2 = 9
 
 
+CLOSING = frozenset(
+    (
+        TcpState.FIN_WAIT,
+        TcpState.CLOSE_WAIT,
+        TcpState.LAST_ACK,
+        TcpState.TIME_WAIT,
+        TcpState.CLOSE,
+    )
+)
+"""The states after a FIN or RST (`tcp_can_early_drop`)."""
+
+
 class FlowState(IntEnum):
     """State of a connection whose protocol has none of its own: UDP, ICMP echo, generic.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p4ct.conntrack.connection import Connection
-from p4ct.conntrack.state import TcpState
+from p4ct.conntrack.state import CLOSING, TcpState
 from p4ct.conntrack.tcp_table import SEGMENT, TABLE, Cell, Segment
 from p4ct.conntrack.tcp_window import (
     BE_LIBERAL,
@@ -35,15 +35,6 @@ _ESTABLISHED = TcpState.ESTABLISHED
 _CLOSE = TcpState.CLOSE
 _ACK = Segment.ACK
 _ACCEPT = Verdict.ACCEPT
-_CLOSING = frozenset(
-    (
-        TcpState.FIN_WAIT,
-        TcpState.CLOSE_WAIT,
-        TcpState.LAST_ACK,
-        TcpState.TIME_WAIT,
-        TcpState.CLOSE,
-    )
-)
 # An invalid FIN or RST shortens no timer that has less than this left (seconds).
 _SHORTEN_ABOVE = 120
 
@@ -259,7 +250,7 @@ def _check_rst(
     policy: TcpPolicy,
 ) -> tuple[Verdict, TcpState, bool]:
     """The RST rules: verdict, next state, is the window to be checked (RFC 5961 3.2)."""
-    if state in _CLOSING:
+    if state in CLOSING:
         return _ACCEPT, _CLOSE, False  # what we know is old: the tuple may be in use again
     new: TcpState = _CLOSE
     peer = tcp.sides[1 - direction]

@@ -9,7 +9,8 @@ could be read before the fault is kept, as Open vSwitch's `miniflow_extract` doe
 - a wrong IPv4 header checksum sets `error` but the fields are read: flows may still match them;
 - a fault in the L4 header keeps L3, and the ports when their bytes are there.
 
-Checksums of TCP, UDP and ICMP are not verified (docs/decisions: the NIC does that before a punt).
+Decision: checksums of TCP, UDP and ICMP are not verified here. A NIC checks them in hardware before
+it punts, and virtual links leave them unfilled; the IPv4 header checksum is always there.
 Sources: RFC 791, 8200 (headers), 9293 (TCP), 768, 792, 4443, 826, 4861; IEEE 802.1Q.
 """
 
