@@ -338,8 +338,13 @@ class OffloadManager:
         self, record: Record, cells: tuple[tuple[int, int], tuple[int, int]], now: float
     ) -> None:
         """Account a reading of a record's two cells, (packets, bytes) each."""
-        packets, octets = record.credit(cells, now)
-        self.forwarded = (self.forwarded[0] + packets, self.forwarded[1] + octets)
+        packets, octets = self.forwarded
+        for half, gain in zip(record.halves, record.credit(cells, now), strict=True):
+            packets, octets = packets + gain[0], octets + gain[1]
+            if gain[0]:
+                # NORMAL does not see these packets, but the station that sends them is alive.
+                self.pipeline.macs.refresh(0, half.l2.eth_src, half.l2.vport, now)
+        self.forwarded = (packets, octets)
 
     def refill(self) -> None:
         """A record became free: the next pending connection takes its place."""

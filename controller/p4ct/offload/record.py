@@ -150,17 +150,19 @@ class Record:
             action=CtDrain(self.index, self.generation, direction),
         )
 
-    def credit(self, cells: tuple[tuple[int, int], tuple[int, int]], now: float) -> tuple[int, int]:
+    def credit(
+        self, cells: tuple[tuple[int, int], tuple[int, int]], now: float
+    ) -> list[tuple[int, int]]:
         """Add what the cells gained since the last reading to every connection of the record.
 
-        The answer is the gain of both directions, (packets, bytes).
+        A gain means that the record was in use until `now` at the latest.  The answer is the gain
+        of each direction, (packets, bytes).
         """
-        gained_packets = gained_bytes = 0
+        gains: list[tuple[int, int]] = []
         for direction in (0, 1):
             packets = cells[direction][0] - self.last[direction][0]
             octets = cells[direction][1] - self.last[direction][1]
-            gained_packets += packets
-            gained_bytes += octets
+            gains.append((packets, octets))
             if packets:
                 self.last_seen = now
             for member in self.members:
@@ -168,7 +170,7 @@ class Record:
                 member.connection.hw_packets[own] += packets
                 member.connection.hw_bytes[own] += octets
             self.last[direction] = cells[direction]
-        return gained_packets, gained_bytes
+        return gains
 
     def __repr__(self) -> str:
         return f"Record({self.index}/{self.generation}, {self.state.value})"

@@ -85,8 +85,8 @@ class ModelSwitch:
         self.refuse: dict[str, str] = {}
         self.refuse_direction: int | None = None
         self.dead = False
-        #: Every state of the connection tables that a packet could have seen.
-        self.history: list[set[tuple[int, int, str]]] = []
+        #: (index, direction) of the connection entries after each write.
+        self.history: list[set[tuple[int, int]]] = []
         #: Called between the operations of a write with what was written last.
         self.between: Any = None
 
@@ -149,12 +149,7 @@ class ModelSwitch:
             answers.append(EntryError(op, code, "by the model") if code else None)
             if self.between is not None:
                 self.between(op)
-        self.history.append(
-            {
-                (e.action.conn_index, e.action.direction, type(e.action).__name__)
-                for e in self.ct.values()
-            }
-        )
+        self.history.append({(e.action.conn_index, e.action.direction) for e in self.ct.values()})
         return answers
 
     def _carry_out(self, op: Op) -> str:

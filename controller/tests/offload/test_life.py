@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of an offload record: installed from real packets, closed by FIN, RST, time and flush."""
+"""The life of an offload record: installed from real packets, ended by FIN, RST and time."""
 
 from __future__ import annotations
 
