@@ -211,6 +211,8 @@ def main(arguments: list[str]) -> int:
     except CannotIsolate as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before there was a command to have it
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

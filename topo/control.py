@@ -70,6 +70,24 @@ def offloaded(sport: int) -> bool:
     return any(connection["offloaded"] for connection in connections(sport=sport))
 
 
+def live_hardware_packets() -> int:
+    """Packets that the entries now in the switch have forwarded, as far as read."""
+    records = query("offload", "list")
+    return sum(entry["packets"] for record in records for entry in record["entries"])
+
+
+def counts_of_this_life() -> dict[str, Any]:
+    """`status`, with what the entries now in the switch have forwarded left out of "fast_path".
+
+    The next controller takes these entries over and reads their cells from zero on, so that they
+    would be counted twice.  The list is a moment younger than the status: what was forwarded in
+    between is not counted at all, and the share of the fast path comes out too low, never too high.
+    """
+    counts = status()
+    counts["packets"]["fast_path"] -= live_hardware_packets()
+    return counts
+
+
 def replace_flows(path: Path) -> None:
     """`p4ct flows replace`; returns when what is now denied has been removed from the switch."""
     p4ct("flows", "replace", str(path))

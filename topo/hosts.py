@@ -11,6 +11,7 @@ here and nowhere else, so the environment's packages keep precedence over Debian
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,18 @@ class Network:
         options = {"text": True, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, **options}
         process: subprocess.Popen[str] = self.mininet.get(host).popen(command, **options)
         return process
+
+
+def prompt(network: Network) -> None:
+    """Mininet's prompt on the running network, until `exit` or the end of the input.
+
+    Ctrl-C at the prompt only clears the line, as in any shell.
+    """
+    from mininet.cli import CLI
+
+    setLogLevel("output")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    CLI(network.mininet)
 
 
 def interfaces() -> list[str]:

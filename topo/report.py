@@ -57,7 +57,8 @@ class Report:
     def add_counts(self, status: dict[str, Any]) -> None:
         """Add the counts of one controller's life (`p4ct status --json`).
 
-        A restarted controller counts from zero, so the scenario calls this before each stop.
+        A restarted controller counts from zero, so the scenario calls this before each stop, with
+        control.counts_of_this_life.
         """
         packets, connections = status["packets"], status["connections"]
         self.packets.punted += packets["punted"]

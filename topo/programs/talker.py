@@ -61,12 +61,12 @@ class Talker:
 
     def stream(self) -> dict[str, Any]:
         self.streaming = True
+        # The stream must survive being cut for a while: no time-out.
+        self.connected.settimeout(None)
         threading.Thread(target=self.keep_sending, daemon=True).start()
         return {}
 
     def keep_sending(self) -> None:
-        # The stream must survive being cut for a while: no time-out.
-        self.connected.settimeout(None)
         while self.streaming:
             try:
                 self.taken += self.connected.send(MESSAGE)

@@ -66,12 +66,17 @@ def half_close(context: Context) -> None:
 def idle_begin(context: Context) -> None:
     """Open the connection that nobody uses from now on; idle_end looks at it later."""
     talk = Talk(context, VM1)
+    since = time.monotonic()
     try:
         talk.connect_offloaded(EXT.ipv4, ECHO_PORT)
-    except BaseException:
+        since = time.monotonic()
+        time.sleep(IDLE_TIMEOUT / 2)
+        if not control.offloaded(talk.sport):
+            raise StepFailed(f"it lost its entries within {IDLE_TIMEOUT / 2} s")
+    except StepFailed:
         talk.__exit__()
         raise
-    context.idle = (talk, time.monotonic())
+    context.idle = (talk, since)
 
 
 def idle_end(context: Context) -> None:

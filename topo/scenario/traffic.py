@@ -16,8 +16,8 @@ IPERF_PORT = 5201
 #: The share of the packets of a long TCP transfer that entries must forward.
 FAST_PATH_GOAL = 0.999
 #: Packets that may be lost from a UDP stream far below the target's capacity.
-UDP_LOSS_LIMIT_PERCENT = 1.0
-UDP_RATE = {"softswitch": "20M", "bmv2": "4M"}
+UDP_LOSS_LIMIT_PERCENT = 2.0
+UDP_RATE = {"softswitch": "10M", "bmv2": "4M"}
 PING_COUNT = 3
 
 
