@@ -2,8 +2,8 @@
 """What the data plane offers to the P4Runtime server: plain types and the two interfaces.
 
 `softswitch.program.Program` implements `ProgramInfo` (and adds `Program.load`),
-`softswitch.dataplane.Dataplane` implements `DataplaneApi`. All names are the names of the BMv2 JSON,
-which equal `preamble.name` in P4Info. All methods may be called from any thread.
+`softswitch.dataplane.Dataplane` implements `DataplaneApi`. All names are the names of the BMv2
+JSON, which equal `preamble.name` in P4Info. All methods may be called from any thread.
 """
 
 from __future__ import annotations
@@ -158,13 +158,18 @@ class PortStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Statistics of the whole data plane."""
+    """Statistics of the whole data plane.
+
+    Dropped packets: a full packet-in queue; an egress port that does not exist; one packet that
+    comes back (recirculated, resubmitted, cloned) too often. `tap_dropped`: frames that the tap
+    missed because its callback was too slow.
+    """
 
     ports: Mapping[int, PortStats]
     packet_in_dropped: int
-    idle_dropped: int
-    pass_limit_dropped: int
     no_such_port_dropped: int
+    pass_limit_dropped: int
+    tap_dropped: int
 
 
 class TapCallback(Protocol):
@@ -316,8 +321,17 @@ class DataplaneApi(Protocol):
         """Entries idle for longer than their timeout; repeated each timeout while idle."""
         ...
 
-    def sweep_idle(self, now_ns: int | None = None) -> int:
-        """Look for idle entries at `now_ns` (CLOCK_MONOTONIC; None: now); returns how many."""
+    def idle_entries(self, now_ns: int | None = None) -> list[tuple[str, Entry]]:
+        """One sweep: the entries that are idle at `now_ns` (CLOCK_MONOTONIC; None: now) and due
+        for a notification. `wait_idle` does this once a second."""
+        ...
+
+    def read_log(self, timeout_s: float) -> list[str]:
+        """Lines of log_msg, and assert or assume statements that failed."""
+        ...
+
+    def set_clock_ns(self, now_ns: int | None) -> None:
+        """Stand the data plane's clock still at this time (tests, fuzzers); None: the real one."""
         ...
 
     def set_tap(self, callback: TapCallback | None) -> None:

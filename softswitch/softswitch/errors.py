@@ -13,7 +13,7 @@ class ProgramError(SoftswitchError):
 
 
 class BadProgram(ProgramError):
-    """The BMv2 JSON is malformed: not JSON, a missing section, a dangling reference, a wrong type."""
+    """The BMv2 JSON is malformed: not JSON, a missing key, a dangling reference, a wrong type."""
 
 
 class UnsupportedConstruct(ProgramError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from softswitch.api import MatchKind
 from softswitch.bmv2 import ir
@@ -34,6 +35,15 @@ KINDS: dict[str, MatchKind] = {
     "optional": "ternary",
     "range": "range",
 }
+
+
+class Successors(NamedTuple):
+    """Where control goes after a table: by action (else `miss`), or by hit and miss."""
+
+    by_action: dict[int, ir.NodeRef | None]
+    hit: ir.NodeRef | None
+    miss: ir.NodeRef | None
+    by_hit: bool
 
 
 @dataclass(slots=True)
@@ -139,6 +149,7 @@ class PipelineReader:
             if meter_name not in self.meters or self.meters[meter_name].result is None:
                 raise BadProgram(f"{where}: there is no direct meter {meter_name!r}")
             meter = self.meters[meter_name].index
+        after = self._next_tables(obj, actions, nodes, where)
         table = ir.Table(
             name=name,
             index=index,
@@ -154,30 +165,32 @@ class PipelineReader:
             default_const=default_const,
             entries=entries,
             const_entries="entries" in obj,
-            **self._next_tables(obj, actions, nodes, where),
+            next_by_action=after.by_action,
+            next_hit=after.hit,
+            next_miss=after.miss,
+            by_hit=after.by_hit,
         )
-        used = {e.action for e in entries} | ({default} if default is not None else set())
+        used = {e.action for e in entries}
+        if default is not None:
+            used.add(default)
         for action in used - set(actions):
             raise BadProgram(f"{where}: action {self.actions[action].name} is not in its list")
         return table
 
     def _next_tables(
         self, obj: Json, actions: tuple[int, ...], nodes: dict[str, ir.NodeRef], where: str
-    ) -> dict[str, object]:
+    ) -> Successors:
         targets = as_dict(get(obj, "next_tables", where), where)
         base = _next(nodes, obj.get("base_default_next"), where)
         if "__HIT__" in targets or "__MISS__" in targets:
-            return {
-                "by_hit": True,
-                "next_hit": _next(nodes, targets.get("__HIT__"), where),
-                "next_miss": _next(nodes, targets.get("__MISS__"), where),
-            }
+            hit = _next(nodes, targets.get("__HIT__"), where)
+            return Successors({}, hit, _next(nodes, targets.get("__MISS__"), where), True)
         by_action = {
             a: _next(nodes, targets[self.actions[a].name], where)
             for a in actions
             if self.actions[a].name in targets
         }
-        return {"next_by_action": by_action, "next_miss": base}
+        return Successors(by_action, None, base, False)
 
     def _key(self, obj: Json, where: str, at: str) -> ir.TableKey:
         kind = get_str(obj, "match_type", where)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Typed access to untrusted JSON: every wrong type or missing key is a BadProgram with its place."""
+"""Typed access to untrusted JSON: a wrong type or a missing key is a BadProgram with its place."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from softswitch.bmv2 import ir
 from softswitch.bmv2.reader import (
@@ -25,10 +26,9 @@ from softswitch.errors import BadProgram, UnsupportedConstruct
 
 MAX_DEPTH = 100
 MAX_HEADER_BITS = 8 * 2048
-BINARY = frozenset(
-    ["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="]
-    + ["and", "or", "two_comp_mod", "sat_cast", "usat_cast"]
-)
+ARITHMETIC = frozenset(["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^"])
+RELATIONS = frozenset(["==", "!=", "<", "<=", ">", ">=", "and", "or"])
+BINARY = ARITHMETIC | RELATIONS | {"two_comp_mod", "sat_cast", "usat_cast"}
 UNARY = frozenset(["~", "not", "d2b", "b2d"])
 
 
@@ -170,7 +170,7 @@ class Scope:
 
 
 def _is_header(part: object) -> bool:
-    return isinstance(part, dict) and as_dict(part, "").get("type") == "header"
+    return isinstance(part, dict) and cast(Json, part).get("type") == "header"
 
 
 def make_errors(root: Json) -> dict[str, int]:
