@@ -105,7 +105,7 @@ class ModelSwitch:
         if entry is not None:
             hit = CtHit.FORWARD if isinstance(entry.action, CtForward) else CtHit.DRAIN
         reason = PuntReason.MISS
-        if pkt.proto == 6 and pkt.flags & (SYN | FIN | RST):
+        if pkt.proto == 6 and (pkt.flags & (SYN | FIN | RST) or not pkt.flags & ACK):
             reason = PuntReason.TCP_SYN if pkt.flags & SYN else PuntReason.TCP_FIN
         elif hit is CtHit.DRAIN:
             reason = PuntReason.DRAIN
@@ -275,12 +275,13 @@ class World:
         switch: ModelSwitch | None = None,
         timeouts: Timeouts | None = None,
         max_connections: int = 1000,
+        liberal: bool = False,
     ) -> None:
         self.now = 1000.0 if switch is None else switch.now
         self.ports = PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
         self.switch = ModelSwitch() if switch is None else switch
         self.switch.now = self.now
-        self.tracker = Tracker(timeouts, max_connections=max_connections)
+        self.tracker = Tracker(timeouts, max_connections=max_connections, tcp_be_liberal=liberal)
         self.pipeline = Pipeline(self.ports, self.tracker)
         self.pipeline.replace(self.flows(policy), self.now)
         self.manager = OffloadManager(self.pipeline, self.tracker, options or OffloadOptions())

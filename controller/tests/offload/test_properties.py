@@ -98,8 +98,8 @@ class Driver:
                 self.world.refresh()
 
 
-def new_world(enabled: bool = True, capacity: int = 100) -> World:
-    world = World(options=OffloadOptions(enabled=enabled, capacity=capacity))
+def new_world(enabled: bool = True, capacity: int = 100, liberal: bool = False) -> World:
+    world = World(options=OffloadOptions(enabled=enabled, capacity=capacity), liberal=liberal)
     learn(world)
     return world
 
@@ -107,19 +107,18 @@ def new_world(enabled: bool = True, capacity: int = 100) -> World:
 @settings(deadline=None, max_examples=150)
 @given(STEPS.map(lambda steps: [s for s in steps if s[0] != "wait"]))
 def test_transparency(steps: list[tuple[object, ...]]) -> None:
-    """Invariant 1: the same packets are delivered with offload on and with it off."""
-    on, off = new_world(), new_world(enabled=False)
+    """Invariant 1: the same packets are delivered with offload on and with it off.
+
+    Without window checks on both sides: while a connection is offloaded, software does not know its
+    window, and what the window alone would reject passes (docs/limitations.md).
+    """
+    on, off = new_world(liberal=True), new_world(enabled=False, liberal=True)
     for world in (on, off):
         driver = Driver(world)
         for step in steps:
             driver.step(step)
     assert off.by_hardware == 0
-    # While offloaded, software's window is unknown: what the window alone would reject passes
-    # (design, "Window"). Everything else is equal.
-    missing = Counter(off.delivered) - Counter(on.delivered)
-    assert not missing
-    extra = Counter(on.delivered) - Counter(off.delivered)
-    assert not extra or any(s[0] == "tcp" for s in steps)
+    assert Counter(on.delivered) == Counter(off.delivered)
 
 
 @settings(deadline=None, max_examples=150)
