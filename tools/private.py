@@ -34,7 +34,7 @@ from pathlib import Path
 #: Debian keeps ip, ethtool and ifconfig where an ordinary user's PATH does not look.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 #: Seconds between asking the command to end and ending the namespace under it.
-GRACE = 10.0
+GRACE = float(os.environ.get("P4CT_GRACE", "10"))
 NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 AS_USER = ("--user", "--map-root-user")
 

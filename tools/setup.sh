@@ -15,6 +15,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
+mode="${1:-}"
 python="${P4CT_SYSTEM_PYTHON:-/usr/bin/python3}"
 logs=build/logs
 stamp=build/setup.stamp
@@ -86,7 +87,7 @@ if [ -n "$packages" ]; then
     mkdir -p "$logs"
     step 1 "Debian packages: $*" apt.log install_packages "$@"
 fi
-[ "${1:-}" != --commands ] || exit 0
+[ "$mode" != --commands ] || exit 0
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is $("$python" --version 2>&1); 3.11 or newer is needed" \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and other requests to end.  Standard library only: set up before anything slow is imported."""
+"""Ctrl-C and other requests to end: set up before anything slow is imported, so stdlib only."""
 
 from __future__ import annotations
 

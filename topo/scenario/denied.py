@@ -42,7 +42,7 @@ class Capture:
     def __enter__(self) -> Capture:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.process.send_signal(signal.SIGINT)
         try:
             output, _ = self.process.communicate(timeout=5.0)

@@ -1,0 +1,31 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# p4runtime-shell on a running target, in an environment of its own (.venv-shell), because its pins
+# clash with any current protobuf.  Made on first use.
+#
+#   tools/shell.sh [ADDRESS]     default 127.0.0.1:9559
+#
+# The target of `make cli` is in a private network namespace: there, type `sh make shell` at the
+# prompt.  Do not use the shell for batches: its error iterator does not end on a mixed batch.
+
+set -eu
+cd "$(dirname "$0")/.."
+address="${1:-127.0.0.1:9559}"
+python="${P4CT_SYSTEM_PYTHON:-/usr/bin/python3}"
+requirements=tools/requirements-shell.txt
+
+if ! cmp -s "$requirements" .venv-shell/installed.txt; then
+    echo "[1/1] p4runtime-shell in .venv-shell"
+    mkdir -p build/logs
+    rm -rf .venv-shell
+    if ! { "$python" -m venv .venv-shell &&
+           .venv-shell/bin/python -m pip --disable-pip-version-check install --quiet --no-input \
+               --require-hashes -r "$requirements"; } >build/logs/shell.log 2>&1; then
+        tail -n 15 build/logs/shell.log >&2
+        echo "error: p4runtime-shell cannot be installed; the whole output is in build/logs/shell.log" >&2
+        exit 1
+    fi
+    cp "$requirements" .venv-shell/installed.txt
+fi
+# Without the id of a higher bidder the shell becomes a backup controller: it reads, p4ct writes.
+exec .venv-shell/bin/python -m p4runtime_sh --grpc-addr "$address" --device-id 0 --election-id 0,0
