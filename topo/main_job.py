@@ -35,6 +35,14 @@ def clear_old_files() -> None:
     plan.SOCKET.unlink(missing_ok=True)
 
 
+def all_running(context: Context) -> bool:
+    """Whether target and controller are up; states a failed expectation for one that is not."""
+    dead = [s for s in (context.target, context.controller) if not s.running()]
+    for service in dead:
+        context.expect(f"{service.name} stays up", False, str(service.explain("ended")))
+    return not dead
+
+
 def run_scenario(target: str, sizes: Sizes) -> Report:
     """Carry out the scenario on a target; the report, also written to build/report.json."""
     started = time.monotonic()
@@ -60,6 +68,8 @@ def run_scenario(target: str, sizes: Sizes) -> Report:
             for name, step in STEPS:
                 screen.begin(name)
                 carry_out(context, name, step)
+                if not all_running(context):
+                    break
             screen.begin("shutting down")
             carry_out(context, "shutting down", operations.shut_down)
         report.duration_s = round(time.monotonic() - started, 1)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topo.control import CommandFailed
-from topo.processes import ProcessFailed, tail
+from topo.processes import ProcessFailed
 from topo.scenario import denied, lifecycle, operations, traffic
 from topo.scenario.context import Context, StepFailed
 from topo.switch_entries import ReadFailed
@@ -38,11 +38,4 @@ def carry_out(context: Context, name: str, step: Step) -> None:
     try:
         step(context)
     except (StepFailed, CommandFailed, ProcessFailed, ReadFailed) as error:
-        detail = str(error)
-        if not context.controller.running() and not isinstance(error, ProcessFailed):
-            detail += f"\np4ct does not run; end of {context.controller.log}:\n"
-            detail += tail(context.controller.log)
-        if not context.target.running():
-            detail += f"\n{context.target.name} does not run; end of {context.target.log}:\n"
-            detail += tail(context.target.log)
-        context.expect(name, False, detail)
+        context.expect(name, False, str(error))
