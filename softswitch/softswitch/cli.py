@@ -6,14 +6,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from softswitch import logs
-from softswitch.errors import PortError, ProgramError
+from softswitch.errors import PortError, SoftswitchError
 from softswitch.options import Options, UsageError, parse
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _run(options)
     except _Stopped:
         pass
-    except _Failed as error:
+    except (_Failed, SoftswitchError) as error:
         print(f"softswitch: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     number = received[0]
@@ -104,6 +106,11 @@ def _run(options: Options) -> NoReturn:
         except AddressError as error:
             raise _Failed(str(error)) from error
         stops.append(server.stop)
+        stopping = threading.Event()
+        stops.insert(0, stopping.set)
+        pump = threading.Thread(target=_pump_log, args=(dataplane, stopping), name="log")
+        pump.start()
+        stops.append(pump.join)
         dataplane.start()
         server.start()
         _say(f"Server listening on {_with_port(options.address, server.port)}")
@@ -126,7 +133,7 @@ def _read_program(path: str | None) -> bytes | None:
 def _load(load: Callable[[bytes], Program], program: bytes, path: str | None) -> Program:
     try:
         return load(program)
-    except ProgramError as error:
+    except SoftswitchError as error:
         raise _Failed(f"{path}: {error}") from error
 
 
@@ -138,13 +145,30 @@ def _add_ports(dataplane: DataplaneApi, options: Options) -> None:
         try:
             dataplane.add_port(number, name)
         except PortError as error:
-            if isinstance(error.__cause__, PermissionError):
+            if not _may_open_packet_sockets():
                 raise _Failed(
                     f"interface {name}, port {number}: no permission to open a packet socket."
                     " CAP_NET_RAW is needed: run as root, grant it with setcap, or use a user"
                     " namespace (unshare --user --map-root-user --net)"
                 ) from error
             log.error("Add port operation failed: %s", error)
+
+
+def _may_open_packet_sockets() -> bool:
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        return False
+    except OSError:
+        return True  # something else is wrong, and has been reported
+    return True
+
+
+def _pump_log(dataplane: DataplaneApi, stopping: threading.Event) -> None:
+    """Log what the program says with log_msg."""
+    while not stopping.is_set():
+        for line in dataplane.read_log(1.0):
+            log.info("%s", line)
 
 
 def _credentials(options: Options) -> grpc.ServerCredentials | None:

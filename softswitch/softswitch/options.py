@@ -146,9 +146,9 @@ def parse(arguments: Sequence[str]) -> Options:
         own, target = own[:split], own[split + 1 :]
     # As in BMv2, --pcap takes a directory only after "=", so that a program may follow it.
     own = ["--pcap=." if argument == "--pcap" else argument for argument in own]
-    settings = None
+    settings = argparse.Namespace()
     if "--no-p4" in own:  # target options may then stand among the others
-        settings, own = _target().parse_known_args(own)
+        settings, own = _target().parse_known_args(own, settings)
     general, unknown = _general().parse_known_args(own)
     if general.help:
         print(help_text(), flush=True)

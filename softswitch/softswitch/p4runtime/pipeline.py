@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from softswitch.api import DataplaneApi, ProgramInfo
-from softswitch.errors import ProgramError
+from softswitch.errors import BadProgram, CompilerFailed, NoCompiler, UnsupportedConstruct
 from softswitch.p4runtime.errors import Code, P4RuntimeError, invalid, unimplemented
 from softswitch.p4runtime.legacy_config import unwrap_device_config
 from softswitch.p4runtime.p4info import P4InfoIndex
 from softswitch.p4runtime.packet_io import PacketInCodec, PacketOutCodec
 from softswitch.p4runtime.table_codec import TableCodec
 
+log = logging.getLogger("softswitch.p4runtime")
 LoadProgram = Callable[[bytes], ProgramInfo]
 SetRequest = p4rt.SetForwardingPipelineConfigRequest
 GetRequest = p4rt.GetForwardingPipelineConfigRequest
@@ -125,10 +127,7 @@ class PipelineManager:
         if not config.HasField("p4info"):
             raise invalid("SetForwardingPipelineConfig: config.p4info is missing")
         if config.p4_device_config:
-            try:
-                program = self._load_program(unwrap_device_config(config.p4_device_config))
-            except ProgramError as error:
-                raise invalid(f"p4_device_config: {error}") from error
+            program = self._load(unwrap_device_config(config.p4_device_config))
         elif self._preloaded is not None:
             program = self._preloaded
         else:
@@ -137,6 +136,21 @@ class PipelineManager:
                 " the command line"
             )
         return Pipeline(config, program)
+
+    def _load(self, json: bytes) -> ProgramInfo:
+        try:
+            return self._load_program(json)
+        except (BadProgram, UnsupportedConstruct) as error:
+            raise invalid(f"p4_device_config: {error}") from error
+        except NoCompiler as error:
+            raise P4RuntimeError(Code.FAILED_PRECONDITION, str(error)) from error
+        except CompilerFailed as error:
+            log.error("%s", error)
+            raise P4RuntimeError(
+                Code.INTERNAL,
+                "p4_device_config: the C compiler refused the generated code, which is a softswitch"
+                " bug; the switch's log has its output",
+            ) from error
 
     def _commit(self, pipeline: Pipeline) -> None:
         self._dataplane.load(pipeline.program)

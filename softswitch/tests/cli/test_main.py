@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import selectors
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -26,12 +28,18 @@ TIMEOUT_S = 60
 class Switch:
     """A running softswitch; `lines` collects its standard output."""
 
-    def __init__(self, *arguments: str, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        prefix: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "softswitch.cli", *arguments],
+            [*prefix, sys.executable, "-P", "-m", "softswitch.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
         self.lines: list[str] = []
 
@@ -60,7 +68,7 @@ class Switch:
 def start() -> Iterator[Start]:
     switches: list[Switch] = []
 
-    def run(*arguments: str, **more: tuple[str, ...]) -> Switch:
+    def run(*arguments: str, **more: Any) -> Switch:
         switches.append(Switch(*arguments, **more))
         return switches[-1]
 
@@ -173,6 +181,14 @@ def test_bad_options(start: Start, arguments: tuple[str, ...]) -> None:
     status, _, err = start(*arguments).end()
     assert status == 1
     assert "--help" in err
+
+
+def test_no_c_compiler(start: Start, tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path), "CC": "", "XDG_CACHE_HOME": str(tmp_path)}
+    status, _, err = start("--no-p4", *LOCAL, environment=environment).end()
+    assert status == 1
+    assert "no C compiler" in err
+    assert "apt-get install" in err
 
 
 def test_unwritable_log(start: Start, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
-from softswitch.errors import UnsupportedConstruct
+from softswitch.errors import BadProgram, CompilerFailed, NoCompiler, UnsupportedConstruct
 from softswitch.p4runtime.pipeline import PipelineManager
 from softswitch.p4runtime.server import P4RuntimeServer
 from softswitch.p4runtime.service import Service
@@ -18,6 +18,11 @@ from .fake_dataplane import FakeDataplane
 from .program import FakeProgram, p4info_message
 
 GOOD_JSON = b'{"program": "good"}'
+LOAD_ERRORS = {
+    b'{"no": "compiler"}': NoCompiler("no C compiler found: install gcc"),
+    b'{"bad": "code"}': CompilerFailed("error: " * 10_000),
+    b'{"bad": "shape"}': BadProgram("section 'pipelines' is missing"),
+}
 
 
 @dataclass
@@ -37,6 +42,8 @@ class World:
 
 
 def load_program(json: bytes) -> FakeProgram:
+    if json in LOAD_ERRORS:
+        raise LOAD_ERRORS[json]
     if json != GOOD_JSON:
         raise UnsupportedConstruct("extern frobnicate", "main.p4:42")
     return FakeProgram()

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import grpc
 import pytest
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
+from softswitch.p4runtime.pipeline import PipelineManager
 
 from .client import DEVICE, action, match
-from .conftest import GOOD_JSON, World
-from .program import DROP, EXACT
+from .conftest import GOOD_JSON, World, load_program
+from .fake_dataplane import FakeDataplane
+from .program import DROP, EXACT, FakeProgram, p4info_message
 
 Set = p4rt.SetForwardingPipelineConfigRequest
 Get = p4rt.GetForwardingPipelineConfigRequest
@@ -96,6 +100,18 @@ def test_bad_config_names_construct_and_keeps_the_old_pipeline(world: World) -> 
     assert get(world) == world.config()
     assert len(world.client.table(table_id=EXACT)) == 1
     world.client.push(world.config())  # the next good push works
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "said"),
+    [
+        (b'{"no": "compiler"}', "FAILED_PRECONDITION", "install gcc"),
+        (b'{"bad": "code"}', "INTERNAL", "log"),
+        (b'{"bad": "shape"}', "INVALID_ARGUMENT", "'pipelines' is missing"),
+    ],
+)
+def test_program_that_cannot_be_loaded(bare: World, config: bytes, code: str, said: str) -> None:
+    assert said in refused(bare, code, bare.config(config))
 
 
 def test_push_clears_state(world: World) -> None:
@@ -209,8 +225,11 @@ def test_large_config_fits(bare: World) -> None:
     assert "frobnicate" in refused(bare, "INVALID_ARGUMENT", config)
 
 
-def test_empty_device_config_means_the_program_of_the_command_line(bare: World) -> None:
-    program = bare.pipelines._load_program(GOOD_JSON)
-    bare.pipelines._preloaded = program
-    bare.client.push(bare.config(b""))
-    assert bare.dataplane.program is program
+def test_empty_device_config_means_the_program_of_the_command_line() -> None:
+    dataplane, program = FakeDataplane(), FakeProgram()
+    pipelines = PipelineManager(dataplane, load_program, preloaded=program)
+    config = p4rt.ForwardingPipelineConfig(p4info=p4info_message())
+    request = Set(action=Set.VERIFY_AND_COMMIT, config=config)
+    pipelines.set(request, threading.RLock(), lambda: None)
+    assert dataplane.program is program
+    assert pipelines.get(Get()).config == config
