@@ -18,7 +18,9 @@ class IndexPool:
     """Connection indices 0 to capacity-1, each with the generation of its current use.
 
     An index comes back only after its counter cells were zeroed; its generation then moves on, so
-    that a late packet-in of the former connection can be told from one of the next.
+    that a late packet-in of the former connection can be told from one of the next.  What the
+    cells of an index hold that this pool has not given out before, nobody knows: a controller may
+    have ended between deleting the entries and zeroing the cells.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -26,6 +28,7 @@ class IndexPool:
         self._free: list[int] = []
         self._fresh = 0  # every index from here on was never used
         self._generation: dict[int, int] = {}
+        self._unknown: set[int] = set()
         self.used = 0
 
     def take(self) -> tuple[int, int] | None:
@@ -39,6 +42,7 @@ class IndexPool:
                 self._fresh += 1
             index = self._fresh
             self._fresh += 1
+            self._unknown.add(index)
         self.used += 1
         generation = self._generation.setdefault(index, 0)
         return index, generation
@@ -48,6 +52,14 @@ class IndexPool:
         self._generation[index] = (self._generation[index] + 1) % GENERATIONS
         self._free.append(index)
         self.used -= 1
+
+    def unknown(self, indices: Iterable[int]) -> list[int]:
+        """Those of these indices whose cells have to be zeroed before they count."""
+        return [index for index in indices if index in self._unknown]
+
+    def zeroed(self, indices: Iterable[int]) -> None:
+        """The cells of these indices are zero now."""
+        self._unknown.difference_update(indices)
 
     def adopt(self, index: int, generation: int) -> None:
         """Mark an index as used by an entry that was found in the switch."""

@@ -92,6 +92,8 @@ class OffloadManager:
         self.to_retime: deque[Record] = deque()
         self.idle_reports: dict[CtKey, float] = {}
         self._ended: list[Record] = []
+        #: `on_gone` of records that were given up because the switch was lost.
+        self.waiting: list[Callable[[], None]] = []
 
         self.installed_total = 0
         #: (packets, bytes) that entries have forwarded, as far as read.

@@ -48,6 +48,7 @@ class Paths:
         self._free: list[int] = []
         self._next = 1
         self._reserved: set[int] = set()
+        self._unknown: list[int] = []
 
     def __len__(self) -> int:
         return len(self._by_flows)
@@ -69,6 +70,7 @@ class Paths:
                     return None
                 number = self._next
                 self._next += 1
+                self._unknown.append(number)
             path = self._by_flows[key] = Path(number, flows)
         path.users += 1
         return path
@@ -84,6 +86,11 @@ class Paths:
         if path.users == 0 and self._by_flows.get(key) is path:
             del self._by_flows[key]
             self._free.append(path.id)
+
+    def take_unknown(self) -> list[int]:
+        """Ids given out for the first time: the caller zeroes their cells before they count."""
+        taken, self._unknown = self._unknown, []
+        return taken
 
     def reserve(self, ids: Iterable[int]) -> None:
         """Do not hand out these ids yet: entries found in the switch count under them."""

@@ -34,6 +34,7 @@ from p4ct.offload.metadata import EntryMetadata, MemberMetadata, decode, encode
 from p4ct.offload.paths import Paths
 from p4ct.offload.recheck import decide_again
 from p4ct.offload.record import Half, L2Key, Member, NextHopKey, Record, RecordState
+from p4ct.offload.rounds import refuse_to_forget, zero_unknown
 
 __all__ = ["Drift", "reconcile"]
 
@@ -57,8 +58,11 @@ class Drift:
 async def reconcile(
     manager: OffloadManager, port: EswitchPort, clock: Callable[[], float]
 ) -> Drift:
-    """Read the switch, adopt what may stay, remove the rest. Raises EswitchError."""
-    before = {(r.index, r.generation): r for r in manager.records.values()}
+    """Read the switch, adopt what may stay, remove the rest.
+
+    Raises EswitchError: then nothing is known of the switch, and only a later call that succeeds
+    makes manager and switch agree.  Whoever waits for a record to be gone waits for that.
+    """
     entries = await port.read_ct_entries()
     l2_rows = {row.l2_id: row for row in await port.read_l2_pairs()}
     next_hops = {row.next_hop: row for row in await port.read_next_hops()}
@@ -66,6 +70,8 @@ async def reconcile(
     old_paths = [path.id for path in manager.paths]
     if old_paths:
         manager.paths.credit(await port.read_path_counters(old_paths))
+    # From here on nothing was decided under an older policy than that of now.
+    before = {(r.index, r.generation): r for r in manager.records.values()}
     _forget_everything(manager, clock())
     for row in l2_rows.values():
         manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
@@ -96,16 +102,16 @@ async def reconcile(
         for identity, old in before.items()
         if identity not in found and old.installed_at and identity[0] not in by_index
     )
+    await zero_unknown(manager, port)
     await _write_back(manager, port, adopted)
     await _remove(manager, port, rejected, flows, before, clock)
     # Nothing counts under the ids of before any more.
     ids = manager.paths.unreserve()
     if ids:
         await port.zero_path_counters(ids)
-    for old in before.values():
-        for callback in old.on_gone:
-            callback()
-        old.on_gone.clear()
+    waiting, manager.waiting = manager.waiting, []
+    for callback in waiting:
+        callback()
     for reason, number in drift.removed.items():
         manager.drift[reason] += number
     if drift.lost:
@@ -119,6 +125,8 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
         held = record.state is RecordState.ACTIVE or record.installed_at > 0
         record.cause = record.cause or reasons.LOST
         manager.leave(record)
+        manager.waiting += record.on_gone
+        record.on_gone.clear()
         for member in record.members:
             if held:
                 manager.tracker.release(member.connection, now, now)
@@ -326,9 +334,11 @@ async def _remove(
     ops += [Delete(flow.key) for flow in flows]
     ops += manager.l2_rows.drop_unused()
     ops += manager.next_hops.drop_unused()
-    for error in await port.write(ops) if ops else []:
+    results = await port.write(ops) if ops else []
+    for error in results:
         if error is not None:
             manager.drift[error.code] += 1
+    refuse_to_forget(results)
     if entries:
         indices = sorted({entry.action.conn_index for entry in entries})
         await port.zero_connection_counters(indices)

@@ -15,10 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from p4ct.eswitch.entries import (
+    CtEntry,
     CtKey,
     Delete,
     EntryError,
+    EswitchError,
     EswitchPort,
+    FlowEntry,
+    FlowKey,
     Insert,
     L2PairEntry,
     Modify,
@@ -32,7 +36,7 @@ from p4ct.offload.metadata import encode
 from p4ct.offload.paths import Path
 from p4ct.offload.record import Half, Record, RecordState
 
-__all__ = ["refresh", "run_round"]
+__all__ = ["refresh", "refuse_to_forget", "run_round", "zero_unknown"]
 
 Clock = Callable[[], float]
 
@@ -53,12 +57,17 @@ class _Plan:
 
 
 async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
-    """Carry out what waits. Raises EswitchError when the switch cannot be read."""
+    """Carry out what waits.
+
+    Raises EswitchError when the switch cannot be read or does not let go of an entry: the manager
+    then no longer knows what the switch holds, and has to `reconcile` before anything else.
+    """
     await _check_idle(manager, port, clock)
     plan = _Plan()
     _plan_installs(manager, plan, clock())
     _plan_removals(manager, plan)
     _plan_retimes(manager, plan)
+    await zero_unknown(manager, port, [record.index for record in plan.installs])
     results = await port.write(plan.ops) if plan.ops else []
     failures = _sort_failures(manager, plan, results)
     for record in plan.installs:
@@ -72,6 +81,19 @@ async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) ->
     leaving = plan.drains + broken
     if leaving:
         await _finish(manager, port, leaving, clock)
+
+
+async def zero_unknown(
+    manager: OffloadManager, port: EswitchPort, indices: Sequence[int] = ()
+) -> None:
+    """Cells that this controller uses for the first time may hold what another one left."""
+    unknown = manager.pool.unknown(indices)
+    if unknown:
+        await port.zero_connection_counters(unknown)
+        manager.pool.zeroed(unknown)
+    paths = manager.paths.take_unknown()
+    if paths:
+        await port.zero_path_counters(paths)
 
 
 # -- first write ---------------------------------------------------------------------------
@@ -242,9 +264,11 @@ async def _finish(
                     ops += [row] if row is not None else []
                 row = manager.next_hops.release(half.next_hop)
                 ops += [row] if row is not None else []
-        for error in await port.write(ops) if ops else []:
+        results = await port.write(ops) if ops else []
+        for error in results:
             if error is not None:
                 manager.drift[error.code] += 1
+        refuse_to_forget(results)
         if freed:
             ids = [path.id for path in freed]
             manager.paths.credit(await port.read_path_counters(ids))
@@ -269,6 +293,15 @@ async def _finish(
             callback()
         record.on_gone.clear()
     manager.refill()
+
+
+def refuse_to_forget(results: Sequence[EntryError | None]) -> None:
+    """Raises EswitchError if an entry that was to be deleted may still forward packets."""
+    for error in results:
+        if error is None or error.code == "NOT_FOUND" or not isinstance(error.op, Delete):
+            continue
+        if isinstance(error.op.entry, CtKey | CtEntry | FlowKey | FlowEntry):
+            raise EswitchError(error.code, f"an entry could not be removed: {error.message}")
 
 
 # -- ageing and counters -------------------------------------------------------------------
