@@ -107,7 +107,7 @@ static const char *open_steps(struct ss_port *p)
         return "memory-mapped rings";
     addr.sll_ifindex = p->ifindex;
     if (bind(p->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-        return "bind (the interface must be up)";
+        return "bind";
     mreq.mr_ifindex = p->ifindex;
     if (setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
         return "promiscuous mode";

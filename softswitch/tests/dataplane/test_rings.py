@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real interfaces: veth pairs, the far ends read and written with raw sockets of the kernel."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from softswitch.dataplane import Dataplane
+from softswitch.errors import PortError
+from softswitch.program import Program
+
+from .builder import Builder, assign, const, field, std
+from .conftest import SANITIZE
+
+BROADCAST = b"\xff" * 6
+SOURCE = bytes.fromhex("02000000aa01")
+PREFIX = f"ssw{os.getpid() % 10000:04d}"
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+def make_veth(index: int, mtu: int = 1500) -> tuple[str, str]:
+    near, far = f"{PREFIX}n{index}", f"{PREFIX}f{index}"
+    ip("link", "add", near, "mtu", str(mtu), "type", "veth", "peer", "name", far, "mtu", str(mtu))
+    for name in (near, far):
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+        ip("link", "set", name, "up")
+    return near, far
+
+
+@pytest.fixture
+def veths() -> Iterator[list[tuple[str, str]]]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root (or a user namespace) to make interfaces")
+    pairs: list[tuple[str, str]] = []
+    try:
+        pairs += [make_veth(0), make_veth(1, 9000)]
+        ip("link", "set", pairs[0][0], "mtu", "9000")
+        ip("link", "set", pairs[0][1], "mtu", "9000")
+        yield pairs
+    finally:
+        for near, _ in pairs:
+            subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)
+
+
+@pytest.fixture
+def plane(veths: list[tuple[str, str]], cache_dir: Path) -> Iterator[Dataplane]:
+    """Port 0 and port 1; everything from one leaves on the other, with its first byte changed."""
+    builder = Builder({"h": [("a", 8)]})
+    out = builder.action("out", [assign(std("egress_spec"), const(1))])
+    back = builder.action("back", [assign(std("egress_spec"), const(0))])
+    entries = [
+        {
+            "match_key": [{"match_type": "exact", "key": hex(port)}],
+            "action_entry": {"action_id": action, "action_data": []},
+            "priority": 1,
+        }
+        for port, action in ((0, out), (1, back))
+    ]
+    key = [("standard_metadata", "ingress_port", "exact")]
+    builder.table("t", key, [out, back], entries=entries)
+    builder.statements(assign(field("h", "a"), const(0x02)))
+    dataplane = Dataplane(cache_dir=cache_dir, sanitize=SANITIZE)
+    try:
+        dataplane.load(Program.load(builder.json(), cache_dir=cache_dir, sanitize=SANITIZE))
+        for port, (near, _) in enumerate(veths):
+            dataplane.add_port(port, near)
+        dataplane.start()
+        yield dataplane
+    finally:
+        dataplane.stop()
+
+
+def raw(name: str, *, vnet: bool = False) -> socket.socket:
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
+    if vnet:
+        s.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
+    s.setsockopt(263, 8, 1)  # PACKET_AUXDATA: tells the tag that the kernel takes out
+    s.bind((name, 0))
+    s.settimeout(10)
+    return s
+
+
+def receive(s: socket.socket) -> bytes:
+    """One frame, with the tag that the kernel took out put back."""
+    frame, ancillary, _, _ = s.recvmsg(65536, 256)
+    for level, kind, data in ancillary:
+        if level == 263 and kind == 8:
+            status = int.from_bytes(data[0:4], "little")
+            if status & 0x10:  # TP_STATUS_VLAN_VALID
+                tci = int.from_bytes(data[16:18], "little").to_bytes(2, "big")
+                tpid = int.from_bytes(data[18:20], "little").to_bytes(2, "big")
+                frame = frame[:12] + tpid + tci + frame[12:]
+    return frame
+
+
+def changed(frame: bytes) -> bytes:
+    return b"\x02" + frame[1:]
+
+
+@pytest.mark.parametrize("size", [14, 60, 1514, 9014])
+def test_frames_of_every_size_pass_both_ways(
+    plane: Dataplane, veths: list[tuple[str, str]], size: int
+) -> None:
+    frame = (BROADCAST + SOURCE + b"\x88\xb5" + bytes(i % 251 for i in range(size)))[:size]
+    with raw(veths[0][1]) as a, raw(veths[1][1]) as b:
+        a.send(frame)
+        assert receive(b) == changed(frame)
+        b.send(frame)
+        assert receive(a) == changed(frame)
+    assert plane.stats().ports[0].rx_packets == 1
+
+
+@pytest.mark.parametrize("tags", ["81006123", "88a86123", "88a8612381000abc"])
+def test_a_tag_that_the_kernel_takes_out_is_put_back(
+    plane: Dataplane, veths: list[tuple[str, str]], tags: str
+) -> None:
+    """The kernel keeps the outer tag of every received frame beside the frame."""
+    frame = BROADCAST + SOURCE + bytes.fromhex(tags + "88b5") + bytes(46)
+    with raw(veths[0][1]) as a, raw(veths[1][1]) as b:
+        a.send(frame)
+        assert receive(b) == changed(frame)
+    assert plane.stats().ports[0].rx_bytes == len(frame)
+
+
+def udp_frame(checksum: int) -> bytes:
+    payload = b"0123456789"
+    udp = (
+        (1000).to_bytes(2, "big")
+        + (2000).to_bytes(2, "big")
+        + (8 + len(payload)).to_bytes(2, "big")
+    )
+    ipv4 = bytes.fromhex("4500002600004000401166a00a0000010a000002")
+    return BROADCAST + SOURCE + b"\x08\x00" + ipv4 + udp + checksum.to_bytes(2, "big") + payload
+
+
+def pseudo_sum() -> int:
+    total = 0x0A00 + 0x0001 + 0x0A00 + 0x0002 + 17 + 18
+    return (total >> 16) + (total & 0xFFFF)
+
+
+def test_a_partial_checksum_is_completed(plane: Dataplane, veths: list[tuple[str, str]]) -> None:
+    vnet = bytes([1, 0]) + b"".join(v.to_bytes(2, "little") for v in (42, 0, 34, 6))
+    with raw(veths[0][1], vnet=True) as a, raw(veths[1][1]) as b:
+        a.send(vnet + udp_frame(pseudo_sum()))
+        got = receive(b)
+    body = got[34:]
+    total = pseudo_sum() + sum(int.from_bytes(body[i : i + 2], "big") for i in range(0, 18, 2))
+    while total >> 16:
+        total = (total >> 16) + (total & 0xFFFF)
+    assert total == 0xFFFF
+    assert got[:40] == changed(udp_frame(0))[:40]
+
+
+def test_super_packets_are_refused_and_counted(
+    plane: Dataplane, veths: list[tuple[str, str]]
+) -> None:
+    """A UDP segmentation packet of two segments, then an ordinary frame."""
+    tcp = bytes.fromhex("03e807d00000000000000000501000000000" + "0000")
+    ipv4 = bytes.fromhex("45000bb800004000400600000a0000010a000002")
+    frame = BROADCAST + SOURCE + b"\x08\x00" + ipv4 + tcp + bytes(3000 - 40)
+    vnet = bytes([1, 1]) + b"".join(v.to_bytes(2, "little") for v in (54, 1460, 34, 16))
+    ordinary = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
+    with raw(veths[0][1], vnet=True) as a, raw(veths[1][1]) as b:
+        a.send(vnet + frame)
+        a.send(bytes(10) + ordinary)
+        assert receive(b) == changed(ordinary)
+    stats = plane.stats().ports[0]
+    assert (stats.rx_gso, stats.rx_dropped, stats.rx_packets) == (1, 1, 1)
+
+
+def test_an_interface_that_vanishes(plane: Dataplane, veths: list[tuple[str, str]]) -> None:
+    with raw(veths[1][1]) as b:
+        ip("link", "del", veths[0][0])
+        frame = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
+        b.send(frame)  # goes to the port that is gone
+        plane.inject(0, frame)
+        assert receive(b) == changed(frame)
+    plane.remove_port(0)
+    with pytest.raises(PortError, match="no such interface"):
+        plane.add_port(0, veths[0][0])
+
+
+def test_an_interface_that_goes_down_and_comes_back(
+    plane: Dataplane, veths: list[tuple[str, str]]
+) -> None:
+    near, far = veths[1]
+    ip("link", "set", near, "down")
+    frame = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
+    plane.inject(0, frame)
+    assert plane.stats().ports[1].tx_packets == 0
+    assert plane.stats().ports[1].tx_dropped == 1
+    ip("link", "set", near, "up")
+    other = BROADCAST + SOURCE + b"\x88\xb5" + bytes(range(50))
+    with raw(far) as b, raw(veths[0][1]) as a:
+        plane.inject(0, other)
+        assert receive(b) == changed(other)
+        b.send(frame)
+        assert receive(a) == changed(frame)
+
+
+def test_an_interface_may_be_down_when_it_is_added(
+    plane: Dataplane, veths: list[tuple[str, str]]
+) -> None:
+    near, far = veths[0]
+    plane.remove_port(0)
+    ip("link", "set", near, "down")
+    plane.add_port(0, near)
+    ip("link", "set", near, "up")
+    frame = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
+    with raw(far) as a, raw(veths[1][1]) as b:
+        a.send(frame)
+        assert receive(b) == changed(frame)
