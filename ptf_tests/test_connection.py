@@ -217,3 +217,15 @@ class ManyConnections(StationsTest):
         for number, (there, back) in enumerate(watches):
             there.expect(connections[number].frame(payload=b"x" * number))
             back.expect()
+
+
+@each(family=(4, 6))
+class NoPairNeverHits(StationsTest):
+    """l2_id 0 means that the MAC pair is not known: an entry with it is never looked up."""
+
+    def runTest(self):
+        connection = self.connect("udp", self.family)
+        match = {**connection.match(ORIGINAL), "l2_id": 0}
+        self.insert(connection.table, match, "ct_forward", connection.forward_params(ORIGINAL))
+        self.punts(self.vm2, connection.frame(), "MISS")
+        self.punts(self.vm1, connection.frame(eth={"src": VM2.mac}), "MISS")

@@ -53,9 +53,7 @@ class Truncated(StationsTest):
         whole = connection.frame()
         cut = [whole[:length] for length in range(14, len(whole))]
         for data in cut:
-            self.send(self.vm1, data)
-        for data in cut:
-            self.verify_punt(data, self.vm1, "MALFORMED")
+            self.punts(self.vm1, data, "MALFORMED")
         entry.expect(*cut)
         for count in uncounted:
             count.expect()
