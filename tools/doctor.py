@@ -176,7 +176,6 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     namespaces,
     packet_sockets,
     port,
-    command("tcpdump", "tcpdump", "--version"),
     optional_command("p4c-bm2-ss", "make p4"),
     optional_command("simple_switch_grpc", "TARGET=bmv2"),
 )

@@ -60,7 +60,6 @@ missing_packages() {
     has ethtool || echo ethtool
     has iperf3 || echo iperf3
     has ping || echo iputils-ping
-    has tcpdump || echo tcpdump
     has ps || echo procps
     has unshare || echo util-linux
 }

@@ -31,7 +31,8 @@ def banner(target: str) -> str:
         f"vm1 10.0.0.1 fd00::1   vm2 10.0.0.2 fd00::2   ext 10.0.0.3 fd00::3   on {target}",
         f"policy  {plan.POLICY.relative_to(plan.ROOT)}  (sh p4ct flows replace FILE changes it)",
         f"logs    {logs}/{target}.out  {logs}/p4ct.log",
-        f"pcaps   {pcaps}/  (sh tcpdump -Z root -w {pcaps}/vm1.pcap -i eswitch-eth1 &)",
+        f"pcaps   {pcaps}/  (30 seconds of vm1's port: sh sleep 30 |"
+        f" python -m topo.programs.capture eswitch-eth1 {pcaps}/vm1.pcap &)",
         f"socket  {socket}  (from any terminal: .venv/bin/p4ct --socket {socket} status)",
         f"switch  P4Runtime at {plan.GRPC_ADDRESS}, in this network namespace only",
         "",

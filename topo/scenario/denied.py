@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
+import json
 import subprocess
 import time
 
@@ -19,37 +18,29 @@ SYN, ACK = 2, 16
 
 
 class Capture:
-    """tcpdump on a host's interface; a context manager.  `times` are there after it was left."""
+    """The capture program on a host's interface; a context manager.
 
-    def __init__(self, context: Context, host: HostPlan, expression: str) -> None:
-        # -Z root: giving up root is impossible in a user namespace that has no other user.
-        options = ["-Z", "root", "--immediate-mode", "-l", "-n", "-q", "-tt", "-i", host.interface]
-        if shutil.which("tcpdump") is None:
-            raise StepFailed(
-                "tcpdump is not installed; install it: "
-                "sudo apt-get install --no-install-recommends tcpdump"
-            )
-        self.process = context.popen(host, ["tcpdump", *options, expression])
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if "listening on" in line:
-                break
-        if self.process.poll() is not None:
-            raise StepFailed(f"tcpdump on {host.name}: {errors_of(self.process)}")
-        #: Kernel time stamps of the packets, seconds (CLOCK_REALTIME).
+    `times`, the kernel's time stamps (CLOCK_REALTIME, seconds), are there after it was left.
+    """
+
+    def __init__(self, context: Context, host: HostPlan, *selections: str) -> None:
+        self.process = context.program(host, "capture", host.interface, *selections)
+        assert self.process.stdout is not None
+        if self.process.stdout.readline().strip() != '"ready"':
+            raise StepFailed(f"capture on {host.name}: {errors_of(self.process)}")
         self.times: list[float] = []
 
     def __enter__(self) -> Capture:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.process.send_signal(signal.SIGINT)
         try:
-            output, _ = self.process.communicate(timeout=5.0)
+            output, _ = self.process.communicate(timeout=10.0)  # closes its standard input
         except subprocess.TimeoutExpired:
             self.process.kill()
-            output, _ = self.process.communicate()
-        self.times = [float(line.split()[0]) for line in output.splitlines() if " IP" in line]
+            self.process.communicate()
+            raise StepFailed("the capture did not end") from None
+        self.times = json.loads(output)
 
 
 def port_22(context: Context) -> None:
@@ -74,11 +65,11 @@ def ack_scan(context: Context) -> None:
     begin (tcp_loose, as Linux does), and policy allows new connections to it.
     """
     ports = [f"{SSH_PORT}", context.sizes.scanned_ports]
-    with Capture(context, VM1, f"tcp and src host {EXT.ipv4}") as scan:
+    with Capture(context, VM1, f"src={EXT.ipv4}") as scan:
         probe = ("tcp_probe", EXT.ipv4, VM1.ipv4)
         sent = context.run_program(EXT, *probe, str(ACK), *ports, timeout=30.0)["sent"]
         time.sleep(0.5)  # the last ones may still be on their way through the controller
-    with Capture(context, VM1, f"tcp dst port {OPEN_PORT}") as allowed:
+    with Capture(context, VM1, f"src={EXT.ipv4}", f"dport={OPEN_PORT}") as allowed:
         context.run_program(EXT, *probe, str(SYN), str(OPEN_PORT), timeout=30.0)
         time.sleep(0.5)
     context.expect(
@@ -94,7 +85,7 @@ def policy_change(context: Context) -> None:
     cut = BUILD / "policy-cut.flows"
     rule = f"table=0, priority=200, tcp, nw_dst={EXT.ipv4}, tp_dst={SINK_PORT}, actions=drop\n"
     cut.write_text(POLICY.read_text(encoding="utf-8") + rule, encoding="utf-8")
-    filters = f"tcp dst port {SINK_PORT} and src host {VM1.ipv4}"
+    selections = (f"src={VM1.ipv4}", f"dport={SINK_PORT}")
     with Talk(context, VM1) as talk:
         talk.sport = talk.must("connect", EXT.ipv4, SINK_PORT, 10)["sport"]
         talk.must("stream")
@@ -102,8 +93,8 @@ def policy_change(context: Context) -> None:
             raise StepFailed("the stream was not offloaded within 5 s")
         try:
             with (
-                Capture(context, VM1, filters) as sent,
-                Capture(context, EXT, filters) as received,
+                Capture(context, VM1, *selections) as sent,
+                Capture(context, EXT, *selections) as received,
             ):
                 time.sleep(1.0)
                 control.replace_flows(cut)

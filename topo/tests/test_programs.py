@@ -7,13 +7,15 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.all import ARP, IP, TCP, Ether, rdpcap
 
-from topo.programs import tcp_probe
+from topo.programs import capture, tcp_probe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -123,3 +125,39 @@ def test_a_probe_segment_has_a_right_checksum() -> None:
     assert tcp_probe.checksum(pseudo + segment) == 0
     damaged = bytes([segment[0] ^ 1]) + segment[1:]
     assert tcp_probe.checksum(pseudo + damaged) != 0
+
+
+def test_capture_selects_stamps_and_writes(tmp_path: Path) -> None:
+    pcap = tmp_path / "lo.pcap"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        running = start("capture", "lo", "dst=127.0.0.1", f"dport={port}", str(pcap))
+        ready(running)
+        started = time.time()
+        socket.create_connection(("127.0.0.1", port)).close()
+        server.accept()[0].close()
+        output, _ = running.communicate(timeout=10.0)
+    times = json.loads(output)
+    assert len(times) >= 2  # SYN and ACK at least; the other direction has another port
+    assert all(started <= moment <= time.time() for moment in times)
+    packets = rdpcap(str(pcap))
+    assert len(packets) == len(times)
+    assert {packet["TCP"].dport for packet in packets} == {port}
+
+
+@pytest.mark.parametrize(
+    ("selections", "selected"),
+    [
+        ({}, True),
+        ({"src": "10.0.0.3", "dport": "80"}, True),
+        ({"dst": "10.0.0.1", "sport": "40000"}, True),
+        ({"src": "10.0.0.2"}, False),
+        ({"dport": "81"}, False),
+    ],
+)
+def test_capture_selections(selections: dict[str, str], selected: bool) -> None:
+    frame = bytes(Ether() / IP(src="10.0.0.3", dst="10.0.0.1") / TCP(sport=40000, dport=80))
+    assert capture.selects(frame, selections) is selected
+    if selections:
+        assert not capture.selects(frame[:30], selections)
+        assert not capture.selects(bytes(Ether() / ARP()), selections)
