@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 from softswitch.errors import CompilerFailed, NoCompiler, SoftswitchError
@@ -39,11 +38,11 @@ def default_cache_dir() -> Path:
 @functools.cache
 def runtime_sources() -> Mapping[str, str]:
     """File name -> text of the C files that come with the package."""
-    folder = resources.files("softswitch") / "runtime"
+    folder = Path(__file__).parent / "runtime"
     return {
         item.name: item.read_text("utf-8")
-        for item in sorted(folder.iterdir(), key=lambda i: i.name)
-        if item.name.endswith((".c", ".h"))
+        for item in sorted(folder.iterdir())
+        if item.suffix in (".c", ".h")
     }
 
 

@@ -139,6 +139,8 @@ int ss_port_stats(struct ss_switch *sw, uint32_t number, struct ss_port_stats *o
     int rc = SS_E_NOT_FOUND;
     ss_lock(sw);
     if (number < SS_MAX_PORTS && sw->ports[number]) {
+        if (sw->ports[number]->kind == SS_PORT_RING)
+            ss_ring_count_losses(sw->ports[number]);
         *out = sw->ports[number]->stats;
         out->up = sw->ports[number]->up;
         rc = SS_OK;

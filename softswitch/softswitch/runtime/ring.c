@@ -154,6 +154,15 @@ void ss_ring_error(struct ss_port *p)
         p->up = false;
 }
 
+/* Frames that found the receive ring full; the kernel's count starts again at each read. */
+void ss_ring_count_losses(struct ss_port *p)
+{
+    struct tpacket_stats stats = {0};
+    socklen_t len = sizeof(stats);
+    if (getsockopt(p->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
+        p->stats.rx_dropped += stats.tp_drops;
+}
+
 /* The sum over the bytes from csum_start is stored at csum_offset, as the sender's hardware would
  * have done; the field already holds the pseudo header's sum. */
 static bool complete_checksum(uint8_t *frame, uint32_t len, const struct virtio_net_hdr *v)

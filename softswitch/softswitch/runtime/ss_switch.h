@@ -113,5 +113,6 @@ void ss_ring_commit(struct ss_port *p, uint32_t len);
 void ss_ring_kick(struct ss_port *p);
 bool ss_ring_pending(const struct ss_port *p);
 void ss_ring_error(struct ss_port *p);
+void ss_ring_count_losses(struct ss_port *p);
 
 #endif

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,27 @@ def test_the_trap_cannot_be_changed(plane: Dataplane) -> None:
         plane.delete("trap", entry.key, entry.priority)
     with pytest.raises(ConstObject):
         plane.set_default("trap", "miss")
+
+
+def test_every_damaged_packet_has_an_outcome(plane: Dataplane) -> None:
+    """Forwarded, sent up, or dropped under a reason: nothing is lost silently."""
+    rng = random.Random(3)
+    forwarded = up = 0
+    total = 4000
+    for i in range(total):
+        frame = bytearray(tcp(ACK) + rng.randbytes(rng.randrange(40)))
+        for _ in range(rng.randrange(4)):
+            frame[rng.randrange(len(frame))] = rng.randrange(256)
+        if rng.random() < 0.2:
+            frame = frame[: rng.randrange(len(frame))]
+        port = 510 if rng.random() < 0.1 else 1
+        plane.inject(port, bytes(frame))
+        if i % 100 == 99:
+            for p in range(5):
+                forwarded += len(sent(plane, p))
+            up += len(plane.wait_packet_ins(0))
+    dropped = sum(packets for packets, _ in plane.counter_read_all("drop_counter"))
+    stats = plane.stats()
+    elsewhere = stats.no_such_port_dropped + stats.pass_limit_dropped + stats.packet_in_dropped
+    assert forwarded + up + dropped + elsewhere == total
+    assert min(forwarded, up) > 100
