@@ -9,12 +9,12 @@ from pathlib import Path
 import ptf
 import ptf.dataplane
 
-from .errors import RpcFailed
-from .p4info import P4Names
-from .relay import Relay
-from .switch import Switch
-from .target import Target, TargetError
-from .wire import Wire, WireError
+from ptf_base.errors import RpcFailed
+from ptf_base.p4info import P4Names
+from ptf_base.relay import Relay
+from ptf_base.switch import Switch
+from ptf_base.target import Target, TargetError
+from ptf_base.wire import Wire, WireError
 
 PTF_CONFIG = {"platform": "eth", "qlen": 4096, "socket_recv_size": 16384, "log_dir": None}
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from . import frames
-from .frames import Station
-from .p4info import Value
-from .traffic import EntryHit, Vport
+from ptf_base import frames
+from ptf_base.frames import Station
+from ptf_base.p4info import Value
+from ptf_base.traffic import EntryHit, Vport
 
 ORIGINAL, REPLY = 0, 1
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
 
-from .entities import Match, counter_entry, params_of, table_entry
-from .p4info import P4Names
-from .switch import Switch
+from ptf_base.entities import Match, counter_entry, params_of, table_entry
+from ptf_base.p4info import P4Names
+from ptf_base.switch import Switch
 
 if TYPE_CHECKING:
-    from .connections import Connection
+    from ptf_base.connections import Connection
 
 
 class Count(NamedTuple):

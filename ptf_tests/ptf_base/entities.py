@@ -8,7 +8,7 @@ from typing import Any
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
 
-from .p4info import Field, P4Names, Value, decode, find_field
+from ptf_base.p4info import Field, P4Names, Value, decode, find_field
 
 Match = Mapping[str, Value | tuple[Value, Value]]
 """Field -> value, or (value, mask) of a ternary field. A field left out is a don't-care."""

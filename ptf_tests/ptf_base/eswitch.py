@@ -14,10 +14,10 @@ from typing import Any
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
 
-from . import switch as switches
-from .connections import ORIGINAL, REPLY, Connection, Side
-from .counters import CounterVerbs, meter_index
-from .entities import (
+from ptf_base import switch as switches
+from ptf_base.connections import ORIGINAL, REPLY, Connection, Side
+from ptf_base.counters import CounterVerbs, meter_index
+from ptf_base.entities import (
     Match,
     identity,
     meter_entry,
@@ -25,10 +25,10 @@ from .entities import (
     update,
     zero_counter_entry,
 )
-from .errors import WriteFailed
-from .frames import EXT, VM1, VM2, Station
-from .p4info import Value
-from .traffic import TrafficVerbs, Vport
+from ptf_base.errors import WriteFailed
+from ptf_base.frames import EXT, VM1, VM2, Station
+from ptf_base.p4info import Value
+from ptf_base.traffic import TrafficVerbs, Vport
 
 
 class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):

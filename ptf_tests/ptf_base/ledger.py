@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .p4info import P4Names
+from ptf_base.p4info import P4Names
 
 
 class Ledger:

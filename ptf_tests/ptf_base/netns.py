@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from typing import Any, TypeVar
 CLONE_NEWNET = 0x40000000
 # Receive and send checksums as written, no merged or split segments, tags where they are.
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
+# Debian keeps ip and ethtool where a user's PATH does not look.
+SBIN = ":/usr/sbin:/sbin"
 
 Result = TypeVar("Result")
 
@@ -47,12 +50,10 @@ class Namespace:
 
     def command(self, *argv: str) -> None:
         """Run a command there. NamespaceError has its last words."""
-        try:
-            done = self.run(subprocess.run, argv, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise NamespaceError(
-                f"{argv[0]} is not installed (Debian: iproute2, ethtool)"
-            ) from None
+        program = shutil.which(argv[0], path=os.environ.get("PATH", os.defpath) + SBIN)
+        if program is None:
+            raise NamespaceError(f"{argv[0]} is not installed (Debian: iproute2, ethtool)")
+        done = self.run(subprocess.run, [program, *argv[1:]], capture_output=True, text=True)
         if done.returncode:
             raise NamespaceError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
 

@@ -11,9 +11,9 @@ from typing import Any
 import ptf
 from ptf import testutils
 
-from .ledger import Ledger
-from .p4info import P4Names
-from .wire import ELECTION_ID, Wire, WireError
+from ptf_base.ledger import Ledger
+from ptf_base.p4info import P4Names
+from ptf_base.wire import ELECTION_ID, Wire, WireError
 
 COMPILED = Path(__file__).resolve().parents[2] / "p4src" / "compiled"
 PROGRAM = "eswitch"

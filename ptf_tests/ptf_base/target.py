@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .netns import Namespace
+from ptf_base.netns import Namespace
 
 PORTS = 4
 CPU_PORT = 510
@@ -90,7 +90,10 @@ class Target:
     def connect(self) -> socket.socket:
         """A connection to its P4Runtime port, for use from anywhere."""
         address = ("127.0.0.1", GRPC_PORT)
-        return self.namespace.run(socket.create_connection, address, STOP_TIMEOUT)
+        connection = self.namespace.run(socket.create_connection, address, STOP_TIMEOUT)
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def problem(self) -> str:
         """Its command, exit code and last log lines."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import frames
-from .p4info import Value
-from .switch import Switch
-from .wire import PacketIn
+from ptf_base import frames
+from ptf_base.p4info import Value
+from ptf_base.switch import Switch
+from ptf_base.wire import PacketIn
 
 # Long enough for a busy machine; only a case that fails waits for it.
 PATIENCE = 5.0

@@ -13,8 +13,8 @@ import grpc
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
 from p4rt_stubs.p4.v1 import p4runtime_pb2_grpc
 
-from .errors import RpcFailed, WriteFailed
-from .p4info import P4Names, Value, decode, find_field
+from ptf_base.errors import RpcFailed, WriteFailed
+from ptf_base.p4info import P4Names, Value, decode, find_field
 
 # A JSON of a big program and a read of a full table are longer than gRPC's 4 MiB.
 MAX_MESSAGE = 64 << 20
