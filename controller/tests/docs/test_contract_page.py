@@ -73,7 +73,7 @@ def changes(message: p4info_pb2.P4Info) -> Iterator[p4info_pb2.P4Info]:
 
 def test_a_changed_program_is_noticed(message: p4info_pb2.P4Info, trap: Trap) -> None:
     for changed in changes(message):
-        with pytest.raises(contract_page.PageError, match="run tools/contract_page.py"):
+        with pytest.raises(contract_page.PageError, match=r"run tools/contract_page\.py"):
             contract_page.check(page(), wanted(changed, trap))
 
 
