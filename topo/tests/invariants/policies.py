@@ -48,3 +48,15 @@ def denying(port: int, *, protocols: Sequence[str] = ("tcp", "udp")) -> str:
         for side in ("src", "dst")
     ]
     return POLICY + "\n".join(extra) + "\n"
+
+
+def counting(ports: Sequence[int]) -> str:
+    """The same policy; TCP and UDP to and from each of these ports pass a flow of their own."""
+    extra = [
+        f"table=2, priority=10, {protocol}{version}, tp_{side}={port}, actions=NORMAL"
+        for port in ports
+        for protocol in ("tcp", "udp")
+        for version in ("", "6")
+        for side in ("src", "dst")
+    ]
+    return POLICY + "\n".join(extra) + "\n"

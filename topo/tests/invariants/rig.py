@@ -104,8 +104,11 @@ class Rig:
         self._switch = Switch(self.address, self.device_id, COMPILED / "eswitch.p4info.txtpb")
         self.start_controller()
 
-    def start_controller(self) -> None:
-        """Start it, and wait until it has set the switch up and knows where the stations are."""
+    def start_controller(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Start it, and wait until it has set the switch up and knows where the stations are.
+
+        `on_ready` is called as soon as it says that it is connected.
+        """
         command = [find("p4ct"), "run", "--config", str(self.config_file)]
         controller = Process("p4ct", command, self.directory / "p4ct.log")
         self._processes["controller"] = controller
@@ -117,6 +120,7 @@ class Rig:
 
         # A target that compiles the program does it now.
         until(ready, "the controller is ready", 60.0)
+        on_ready()
         for host in HOSTS:
             self.barrier(host)
 
