@@ -56,7 +56,7 @@ class Screen:
         _trace: TracebackType | None,
     ) -> None:
         self._ended.set()
-        self.step = ""
+        self.step, self.counters = "", {}  # the last frame stays on the screen
         if not self.plain:
             self._live.stop()
 
