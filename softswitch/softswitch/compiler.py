@@ -125,9 +125,17 @@ def _compile(
         for name, text in {**runtime_sources(), **sources}.items():
             (Path(work) / name).write_text(text, "utf-8")
         command = [compiler, *flags, "-o", "out.so", *sources]
+        # A sanitizer that is preloaded into this process would report the compiler's own leaks.
+        environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
         try:
             run = subprocess.run(
-                command, cwd=work, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+                command,
+                cwd=work,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CompilerFailed(f"{' '.join(command)}: {error}") from None
