@@ -22,7 +22,9 @@ stamp=build/setup.stamp
 inputs="requirements.txt requirements-no-deps.txt stubs/generate.py tools/setup.sh
         stubs/pyproject.toml controller/pyproject.toml softswitch/pyproject.toml"
 
-trap 'echo; echo "interrupted during set-up; run the same command again to continue" >&2; exit 130' INT
+# Descriptor 3 is the terminal even while the output of a step goes to its log.
+exec 3>&2
+trap 'echo "interrupted during set-up; run the same command again to continue" >&3; exit 130' INT
 trap 'exit 143' TERM
 
 fail() {

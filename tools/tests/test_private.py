@@ -79,7 +79,10 @@ def stubborn() -> Iterator[tuple[subprocess.Popen[str], str]]:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    assert processes_with(marker)
+    deadline = time.monotonic() + 10.0
+    while len(processes_with(marker)) < 2:  # forked already, but still the shell's own arguments
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     yield process, marker
     process.kill()
     process.communicate()

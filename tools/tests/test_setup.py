@@ -120,6 +120,17 @@ def test_a_failing_installation_shows_its_end_and_the_log(checkout: Path, comman
     assert "the whole output is in build/logs/apt.log" in done.stderr
 
 
+def test_an_interruption_is_one_line_even_in_the_middle_of_a_step(
+    checkout: Path, commands: Path
+) -> None:
+    script(commands, "id", "echo 0")
+    script(commands, "apt-get", "kill -INT $PPID; exit 130")
+    done = run(checkout, commands)
+    assert done.returncode == 130
+    assert done.stderr.startswith("interrupted during set-up; run the same command again")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_an_interpreter_that_is_too_old_is_named(checkout: Path, commands: Path) -> None:
     old = commands / "old-python"
     script(
