@@ -45,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # As ptf_base does; pytest resets the filters for each case.
+    config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:ptf.dataplane")
     wanted = config.getoption("--target", "softswitch")
     if wanted != "all" and targets.find(wanted) is None:
         raise pytest.UsageError(targets.not_found(wanted))

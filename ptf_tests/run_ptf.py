@@ -10,7 +10,6 @@ On a switch that is up already, call ptf itself: see README.md.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,11 +42,13 @@ def main() -> int:
     for port, link in target.interfaces.items():
         command += ["-i", f"{port}@{link}"]
     command += ["--qlen", "4096", "--socket-recv-size", "16384"]
-    command += ["--log-file", str(target.directory / "ptf.log")]
     command += ["--test-params", ";".join(f"{k}={v!r}" for k, v in parameters.items()), *rest]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if not any(word.startswith("--log") for word in rest):
+        log = Path("build", "ptf", "ptf.log")  # its frames are in ptf.pcap beside it
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command += ["--log-file", str(log)]
     try:
-        process = target.namespace.run(subprocess.Popen, command, env=environment)
+        process = target.namespace.run(subprocess.Popen, command)
         try:
             return process.wait()
         except KeyboardInterrupt:

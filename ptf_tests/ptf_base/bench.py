@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Bench:
         self._switch: Switch | None = None
         self.target = Target(name, extra_args=extra_args)
         try:
-            self._relay = Relay(self.target.directory / "grpc.sock", self.target.connect)
+            self._relay = Relay(f"ptf-{name}-{os.getpid()}", self.target.connect)
             ptf.config.update(PTF_CONFIG)
             self._dataplane = ptf.dataplane.DataPlane(PTF_CONFIG)
             for port, link in self.target.interfaces.items():

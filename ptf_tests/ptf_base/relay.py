@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Unix socket that leads to a TCP port in another network namespace.
+"""An abstract Unix socket that leads to a TCP port in another network namespace.
 
 gRPC makes its sockets in threads of its own, which stay in the namespace of the process.
 """
@@ -10,18 +10,17 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 
 class Relay:
-    """Listens on `path`; `connect` opens the other side of each connection."""
+    """Listens on `name`; `connect` opens the other side of each connection."""
 
-    def __init__(self, path: Path, connect: Callable[[], socket.socket]) -> None:
-        self.address = f"unix:{path}"
+    def __init__(self, name: str, connect: Callable[[], socket.socket]) -> None:
+        self.address = f"unix-abstract:{name}"
         self._connect = connect
         self._open: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
+        self._listener.bind(f"\0{name}")
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 

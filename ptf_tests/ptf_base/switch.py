@@ -49,7 +49,11 @@ class Switch:
         self.wire.close()
 
 
-_switches: dict[str, Switch | Exception] = {}
+class SwitchUnavailable(Exception):
+    """The switch could not be made for an earlier case, whose failure says why."""
+
+
+_switches: dict[str, Switch | str] = {}
 _openers: dict[str, Callable[[], Switch]] = {}
 
 
@@ -64,16 +68,17 @@ def opened() -> dict[str, Switch]:
 
 
 def get(name: str) -> Switch:
-    """The switch of that name, made on first use. A failure is reported to each case again."""
+    """The switch of that name, made on first use. A failure is told once; then in short."""
     if name not in _switches:
         opener = _openers.get(name, _open_from_ptf)
         try:
             _switches[name] = opener()
         except Exception as error:
-            _switches[name] = error
+            _switches[name] = str(error).splitlines()[0]
+            raise
     found = _switches[name]
-    if isinstance(found, Exception):
-        raise found
+    if isinstance(found, str):
+        raise SwitchUnavailable(found)
     return found
 
 

@@ -62,8 +62,8 @@ class Target:
             raise TargetError(not_found(name))
         # Two BMv2 of one device id on a machine share an IPC file.
         self.device_id = os.getpid()
-        self.directory = Path(tempfile.mkdtemp(prefix=f"ptf-{name}-"))
-        self._log = self.directory / "target.log"
+        # Without a name, so that nothing is left on disk, however this process ends.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         self._process: subprocess.Popen[bytes] | None = None
         self.namespace = Namespace()
         try:
@@ -99,7 +99,8 @@ class Target:
         """Its command, exit code and last log lines."""
         code = self._process.poll() if self._process else None
         state = "is running" if code is None else f"ended with exit code {code}"
-        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        size = os.fstat(self._log.fileno()).st_size
+        log = os.pread(self._log.fileno(), size, 0).decode(errors="replace")
         lines = log.splitlines()[-LOG_LINES:] or ["(it wrote nothing)"]
         return "\n".join(
             [f"  command: {shlex.join(self.argv)}", f"  it {state}; it said last:"]
@@ -116,22 +117,21 @@ class Target:
                 process.kill()
                 process.wait()
         self.namespace.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._log.close()
 
     def _start(self) -> None:
         # In a session of its own, so that Ctrl-C reaches this process alone, which then ends the
         # target; and killed by the kernel if this process dies without doing so.
         setpriv = shutil.which("setpriv")
         guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-        with self._log.open("wb") as log:
-            self._process = self.namespace.run(
-                subprocess.Popen,
-                [*guard, *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = self.namespace.run(
+            subprocess.Popen,
+            [*guard, *self.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
