@@ -10,37 +10,78 @@ from typing import Any, cast
 
 import click
 
-__all__ = ["ask"]
+__all__ = ["BAD_INPUT", "FAILED", "BadInput", "ask"]
+
+FAILED = 1
+"""Exit code for what went wrong at run time."""
+BAD_INPUT = 2
+"""Exit code for a mistake on the command line or in a file; click uses the same."""
+
+ANSWER_TIMEOUT = 60.0
+"""Seconds; the controller itself gives up waiting for a switch long before."""
+
+
+class BadInput(click.ClickException):
+    """A mistake of the user's."""
+
+    exit_code = BAD_INPUT
 
 
 def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> Any:
     """The controller's answer to one command. Raises click.ClickException with a message."""
-    request = json.dumps({"command": command, "arguments": arguments or {}}).encode()
+    request = json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_TIMEOUT)
+        _connect(connection, path)
         try:
-            connection.connect(str(path))
-        except FileNotFoundError:
+            line = _exchange(connection, request)
+        except TimeoutError:
             raise click.ClickException(
-                f"no controller: there is no socket {path}; start one with 'p4ct run', or name its "
-                "socket with --socket or the environment variable P4CT_SOCKET"
+                f"the controller on {path} did not answer within {ANSWER_TIMEOUT:g} s; is its "
+                "process stopped or very busy?"
             ) from None
-        except ConnectionRefusedError:
-            raise click.ClickException(
-                f"no controller answers on {path}; the one that made it is gone"
-            ) from None
-        except OSError as error:
-            raise click.ClickException(f"{path}: {error.strerror}") from None
-        connection.sendall(request + b"\n")
-        chunks: list[bytes] = []
-        while True:
-            chunk = connection.recv(1 << 20)
-            chunks.append(chunk)
-            if not chunk or chunk.endswith(b"\n"):
-                break
-    answer = b"".join(chunks)
-    if not answer:
-        raise click.ClickException(f"the controller on {path} ended the connection; see its log")
-    decoded = cast("dict[str, Any]", json.loads(answer))
-    if not decoded["ok"]:
-        raise click.ClickException(str(decoded["error"]))
-    return decoded["result"]
+        except ConnectionError:
+            line = b""
+    if not line.endswith(b"\n"):
+        raise click.ClickException(
+            f"the controller on {path} ended before it answered; see its log"
+        )
+    try:
+        answer = cast("dict[str, Any]", json.loads(line))
+        if answer["ok"]:
+            return answer["result"]
+        code, error = str(answer["code"]), str(answer["error"])
+    except (ValueError, KeyError, TypeError):
+        raise click.ClickException(f"what answers on {path} is not a p4ct controller") from None
+    raise BadInput(error) if code == "INVALID_ARGUMENT" else click.ClickException(error)
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    try:
+        connection.connect(str(path))
+    except FileNotFoundError:
+        raise click.ClickException(
+            f"no controller: there is no socket {path}; start one with 'p4ct run', or name its "
+            "socket with --socket or the environment variable P4CT_SOCKET"
+        ) from None
+    except ConnectionRefusedError:
+        raise click.ClickException(
+            f"no controller answers on {path}; the one that made it is gone, start it again with "
+            "'p4ct run'"
+        ) from None
+    except PermissionError:
+        raise click.ClickException(
+            f"{path}: permission denied; a controller answers only the user that runs it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{path}: {error}") from None
+
+
+def _exchange(connection: socket.socket, request: bytes) -> bytes:
+    connection.sendall(request)
+    chunks: list[bytes] = []
+    while chunk := connection.recv(1 << 20):
+        chunks.append(chunk)
+        if chunk.endswith(b"\n"):
+            break
+    return b"".join(chunks)

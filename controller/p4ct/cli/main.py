@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,24 @@ from typing import Any
 import click
 
 from p4ct.cli import show
-from p4ct.cli.client import ask
+from p4ct.cli.client import BadInput, ask
 
 __all__ = ["main"]
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 FILTER_HELP = """
-FILTER words select connections by any part of a tuple: a protocol (tcp, udp, icmp, icmpv6),
-src=ADDR, dst=ADDR, sport=N, dport=N, zone=N, mark=N, state=NAME, family=ipv4|ipv6.
+\b
+FILTER words select connections; all of them must fit one tuple of the connection:
+  tcp, udp, icmp, icmpv6, sctp, gre or proto=N    src=ADDR  dst=ADDR  sport=N  dport=N
+  zone=N  mark=N  state=NAME (or the name alone)  family=ipv4|ipv6
+
+\b
+Examples:
+  p4ct conntrack {command} tcp dport=80
+  p4ct conntrack {command} zone=1 src=10.0.0.1 ESTABLISHED
 """
+WHY_HELP = FILTER_HELP.replace("conntrack {command}", "offload why")
 
 
 def _json_option(function: Any) -> Any:
@@ -55,6 +64,9 @@ def main(context: click.Context, socket: Path) -> None:
       p4ct conntrack list tcp dport=80          connections, as conntrack -L prints them
       p4ct offload why                          why is this connection not offloaded?
       p4ct explain tcp src=10.0.0.1 dst=10.0.0.3 sport=4000 dport=80 in_port=vm1
+
+    Exit codes: 0 done; 1 it failed (no controller, the switch, permissions); 2 a mistake on the
+    command line, in a file, or in a flow, filter or tuple.
     """
     context.obj = socket
 
@@ -66,7 +78,13 @@ def run(config: Path) -> None:
 
     Entries stay in the switch when it ends: established connections go on, and the next
     controller takes them over.
+
+    \b
+    Example:
+      p4ct run --config topo/p4ct.toml
     """
+    # What gRPC wants to say about a lost connection, we say ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from p4ct.cli.run import run_controller
 
     sys.exit(run_controller(config))
@@ -75,7 +93,12 @@ def run(config: Path) -> None:
 @main.command("check-config", context_settings=CONTEXT)
 @click.argument("config", type=click.Path(path_type=Path))
 def check_config(config: Path) -> None:
-    """Check a configuration file, its flows and its program; nothing is started."""
+    """Check a configuration file, its flows and its program; nothing is started.
+
+    \b
+    Example:
+      p4ct check-config topo/p4ct.toml
+    """
     from p4ct.cli.run import check
 
     sys.exit(check(config))
@@ -85,7 +108,13 @@ def check_config(config: Path) -> None:
 @_json_option
 @click.pass_obj
 def status(socket: Path, as_json: bool) -> None:
-    """Totals: connections, packets, punts, drops, entries."""
+    """Totals: connections, packets, punts, drops, entries.
+
+    \b
+    Examples:
+      p4ct status
+      p4ct --socket build/p4ct.sock status --json
+    """
     _print(ask(socket, "status"), as_json, show.status)
 
 
@@ -94,7 +123,7 @@ def conntrack() -> None:
     """The connection table."""
 
 
-@conntrack.command("list", context_settings=CONTEXT, epilog=FILTER_HELP)
+@conntrack.command("list", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="list"))
 @click.argument("filter", nargs=-1)
 @_json_option
 @click.pass_obj
@@ -104,7 +133,7 @@ def conntrack_list(socket: Path, filter: tuple[str, ...], as_json: bool) -> None
     _print(answer, as_json, show.connections)
 
 
-@conntrack.command("count", context_settings=CONTEXT, epilog=FILTER_HELP)
+@conntrack.command("count", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="count"))
 @click.argument("filter", nargs=-1)
 @_json_option
 @click.pass_obj
@@ -113,7 +142,7 @@ def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> Non
     _print(ask(socket, "conntrack-count", {"filter": filter}), as_json, click.echo)
 
 
-@conntrack.command("flush", context_settings=CONTEXT, epilog=FILTER_HELP)
+@conntrack.command("flush", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="flush"))
 @click.argument("filter", nargs=-1)
 @_json_option
 @click.pass_obj
@@ -132,7 +161,12 @@ def offload() -> None:
 @_json_option
 @click.pass_obj
 def offload_list(socket: Path, as_json: bool) -> None:
-    """List entries with the columns of ovs-appctl dpctl/dump-flows type=offloaded."""
+    """List entries with the columns of ovs-appctl dpctl/dump-flows type=offloaded.
+
+    \b
+    Example:
+      p4ct offload list
+    """
     _print(ask(socket, "offload-list"), as_json, show.records)
 
 
@@ -140,11 +174,16 @@ def offload_list(socket: Path, as_json: bool) -> None:
 @_json_option
 @click.pass_obj
 def offload_pending(socket: Path, as_json: bool) -> None:
-    """List connections that wait because the eswitch is full, in the order of their turn."""
+    """List connections that wait because the eswitch is full, in the order of their turn.
+
+    \b
+    Example:
+      p4ct offload pending
+    """
     _print(ask(socket, "offload-pending"), as_json, show.pending)
 
 
-@offload.command("why", context_settings=CONTEXT, epilog=FILTER_HELP)
+@offload.command("why", context_settings=CONTEXT, epilog=WHY_HELP)
 @click.argument("filter", nargs=-1)
 @_json_option
 @click.pass_obj
@@ -162,17 +201,18 @@ def flows() -> None:
 @_json_option
 @click.pass_obj
 def flows_list(socket: Path, as_json: bool) -> None:
-    """List flows as ovs-ofctl dump-flows; counts are software plus hardware."""
+    """List flows as ovs-ofctl dump-flows; counts are software plus hardware.
+
+    \b
+    Example:
+      p4ct flows list
+    """
     _print(ask(socket, "flows-list"), as_json, show.flows)
 
 
 def _change(socket: Path, command: str, arguments: dict[str, Any], as_json: bool) -> None:
     answer = ask(socket, command, arguments)
-    _print(
-        answer,
-        as_json,
-        show.changed,
-    )
+    _print(answer, as_json, show.changed)
 
 
 @flows.command("replace", context_settings=CONTEXT)
@@ -183,8 +223,15 @@ def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
     """Make FILE the whole policy ("-" reads standard input).
 
     When the command returns, nothing that the new policy denies leaves a port any more.
+
+    \b
+    Example:
+      p4ct flows replace topo/policy.flows
     """
-    arguments = {"text": file.read(), "source": file.name}
+    try:
+        arguments = {"text": file.read(), "source": file.name}
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file.name}: is not UTF-8 text (byte {error.start})") from None
     _change(socket, "flows-replace", arguments, as_json)
 
 
@@ -203,11 +250,17 @@ def flows_add(socket: Path, flow: str, as_json: bool) -> None:
 
 
 @flows.command("delete", context_settings=CONTEXT)
-@click.argument("match", default="")
+@click.argument("match")
 @_json_option
 @click.pass_obj
 def flows_delete(socket: Path, match: str, as_json: bool) -> None:
-    """Delete the flows that MATCH selects (all without it), as ovs-ofctl del-flows."""
+    """Delete the flows that MATCH selects, as ovs-ofctl del-flows; an empty MATCH selects all.
+
+    \b
+    Examples:
+      p4ct flows delete "table=1,tcp,tp_dst=22"
+      p4ct flows delete ""
+    """
     _change(socket, "flows-delete", {"match": match}, as_json)
 
 
@@ -226,17 +279,17 @@ def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command(context_settings=CONTEXT)
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 def p4info(file: Path) -> None:
-    """Print tables, keys, actions, counters and headers of a P4Info FILE."""
-    from google.protobuf import text_format
-    from p4rt_stubs.p4.config.v1 import p4info_pb2
+    """Print tables, keys, actions, counters and headers of a P4Info FILE.
 
-    from p4ct.p4runtime.p4info import P4InfoIndex, describe
+    \b
+    Example:
+      p4ct p4info p4src/compiled/eswitch.p4info.txtpb
+    """
+    from p4ct.p4runtime.p4info import P4InfoError, P4InfoIndex, describe, load_p4info
 
-    message = p4info_pb2.P4Info()
     try:
-        text_format.Parse(file.read_text(encoding="utf-8"), message, allow_unknown_field=True)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file}: not P4Info in text form: {error}") from None
-    click.echo(describe(P4InfoIndex(message)))
+        click.echo(describe(P4InfoIndex(load_p4info(file))))
+    except P4InfoError as error:
+        raise BadInput(str(error)) from None

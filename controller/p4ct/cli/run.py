@@ -4,30 +4,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
 from pathlib import Path
 
-from google.protobuf import text_format
-
+from p4ct.cli.client import BAD_INPUT, FAILED
+from p4ct.daemon import log as logs
 from p4ct.daemon.admin import AdminServer, SocketInUse
-from p4ct.daemon.config import Config, ConfigError, load
+from p4ct.daemon.check import load
+from p4ct.daemon.config import Config, ConfigError
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.switch import ProgramFiles
-from p4ct.eswitch.contract import ContractError
 from p4ct.eswitch.entries import EswitchError
 from p4ct.p4runtime.errors import TargetError
+from p4ct.p4runtime.p4info import P4InfoError
 from p4ct.pipeline.errors import FlowSyntaxError
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.parser import parse_flows
 
 __all__ = ["check", "run_controller"]
 
-BAD_INPUT = 2
-"""Exit code for a mistake in a file."""
-FAILED = 1
-"""Exit code for what went wrong at run time."""
+log = logging.getLogger("p4ct")
 
 
 class _Mistake(Exception):
@@ -35,31 +34,35 @@ class _Mistake(Exception):
 
 
 def _read(path: Path) -> tuple[Config, ProgramFiles, list[Flow]]:
-    """Everything that a start needs, checked. Raises _Mistake."""
+    """Everything that a start needs, checked. Raises _Mistake with all mistakes of all files."""
     try:
         config = load(path)
     except ConfigError as error:
-        count = len(error.problems)
-        raise _Mistake(
-            f"{error}\n{count} {'error' if count == 1 else 'errors'} in {path}"
-        ) from None
+        raise _Mistake(_counted(error.problems, path)) from None
+    mistakes: list[str] = []
+    flows: list[Flow] = []
     try:
-        flows = parse_flows(
-            config.flows.read_text(encoding="utf-8"),
-            source=str(config.flows),
-            ports=config.ports.numbers,
-        )
+        text = config.flows.read_text(encoding="utf-8")
+        flows = parse_flows(text, source=str(config.flows), ports=config.ports.numbers)
     except FlowSyntaxError as error:
-        raise _Mistake(str(error)) from None
+        mistakes.append(str(error))
+    except OSError as error:
+        mistakes.append(f"{config.flows}: cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        mistakes.append(f"{config.flows}: is not UTF-8 text (byte {error.start})")
     try:
         program = ProgramFiles(config.p4info, config.program)
-    except text_format.ParseError as error:
-        raise _Mistake(f"{config.p4info}: not P4Info in text form: {error}") from None
-    except ContractError as error:
-        raise _Mistake(f"{config.p4info}: {error}") from None
-    except OSError as error:
-        raise _Mistake(f"{error.filename}: {error.strerror}") from None
+        mistakes += program.problems(config)
+    except P4InfoError as error:
+        raise _Mistake("\n".join([*mistakes, str(error)])) from None
+    if mistakes:
+        raise _Mistake("\n".join(mistakes))
     return config, program, flows
+
+
+def _counted(problems: list[str], path: Path) -> str:
+    count = len(problems)
+    return "\n".join([*problems, f"{count} {'error' if count == 1 else 'errors'} in {path}"])
 
 
 def check(path: Path) -> int:
@@ -81,24 +84,23 @@ def run_controller(path: Path) -> int:
     """Exit code of `p4ct run`."""
     try:
         config, program, flows = _read(path)
-        _set_up_logging(config)
     except _Mistake as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    return asyncio.run(_serve(config, program, flows))
-
-
-def _set_up_logging(config: Config) -> None:
     try:
-        if config.log_file is not None:
-            config.log_file.parent.mkdir(parents=True, exist_ok=True)
-            handler: logging.Handler = logging.FileHandler(config.log_file)
-        else:
-            handler = logging.StreamHandler()
+        logs.set_up(config)
     except OSError as error:
-        raise _Mistake(f"log.file {config.log_file}: {error.strerror}") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+        print(
+            f"{config.problem('log.file', f'{config.log_file}: {error.strerror}')}; choose a file "
+            "that may be written",
+            file=sys.stderr,
+        )
+        return FAILED
+    try:
+        return asyncio.run(_serve(config, program, flows))
+    except Exception as error:
+        log.exception("the controller failed")
+        return _fail(config, f"internal error: {error!r}; see the log")
 
 
 async def _serve(config: Config, program: ProgramFiles, flows: list[Flow]) -> int:
@@ -111,30 +113,25 @@ async def _serve(config: Config, program: ProgramFiles, flows: list[Flow]) -> in
     try:
         await admin.start()
     except SocketInUse as error:
-        return _fail(str(error))
+        return _fail(config, str(error))
     except OSError as error:
-        return _fail(f"admin.socket {config.socket}: {error.strerror}")
-    serving = asyncio.create_task(controller.run(stop))
-    stopping = asyncio.create_task(stop.wait())
+        what = f"{config.socket}: {error.strerror or error}; choose a place that may be written"
+        return _fail(config, config.problem("admin.socket", what))
+    log.info("controller started: %d flows, admin socket %s", len(flows), config.socket)
     try:
-        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set() and not serving.done():
-            # Connecting may take long; a running controller stops by itself.
-            await asyncio.wait([serving], timeout=5.0)
-            serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-        if not serving.cancelled():
-            serving.result()
+        await controller.run(stop)
     except (TargetError, EswitchError) as error:
-        return _fail(str(error))
+        return _fail(config, str(error))
     finally:
-        stopping.cancel()
-        await controller.switch.close()
-        await admin.stop()
+        with contextlib.suppress(OSError):
+            await admin.stop()
+    log.info("controller stopped; entries stay in the switch")
     return 0
 
 
-def _fail(message: str) -> int:
-    logging.getLogger("p4ct").error("%s", message)
-    print(f"p4ct: {message}", file=sys.stderr)
+def _fail(config: Config, message: str) -> int:
+    """Say it in the log, and on standard error if the log is elsewhere."""
+    log.error("%s", message)
+    if config.log_file is not None:
+        print(f"p4ct: {message}", file=sys.stderr)
     return FAILED

@@ -6,8 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 __all__ = [
     "changed",
@@ -20,10 +18,6 @@ __all__ = [
     "status",
     "why",
 ]
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
 
 
 def connections(found: list[dict[str, Any]]) -> None:
@@ -84,12 +78,12 @@ def flows(found: list[dict[str, Any]]) -> None:
 
 def changed(answer: dict[str, Any]) -> None:
     """What became of the policy."""
-    click.echo(f"{answer['added']} flows added, {answer['removed']} removed; in effect")
+    click.echo(f"flows added: {answer['added']}, removed: {answer['removed']}; in effect")
 
 
 def flushed(number: int) -> None:
     """How many connections are gone."""
-    click.echo(f"{number} connections flushed")
+    click.echo(f"connections flushed: {number}")
 
 
 def explanation(answer: dict[str, Any]) -> None:
@@ -117,7 +111,7 @@ def explanation(answer: dict[str, Any]) -> None:
 
 
 def status(answer: dict[str, Any]) -> None:
-    """A table of totals."""
+    """One line for each kind of total."""
     packets, connections_ = answer["packets"], answer["connections"]
     total = packets["punted"] + packets["fast_path"]
     share = 100 * packets["fast_path"] / total if total else 0.0
@@ -125,9 +119,8 @@ def status(answer: dict[str, Any]) -> None:
     rows = [
         (
             "target",
-            f"{target['address']} "
-            f"({'connected' if target['connected'] else 'NOT CONNECTED'}, program "
-            f"{target['program_version']}, session {target['sessions']})",
+            f"{target['address']} ({_health(target)}), program {target['program_version']}, "
+            f"session {target['sessions']}",
         ),
         ("policy", f"version {answer['policy_version']}, {answer['flows']} flows"),
         (
@@ -150,12 +143,16 @@ def status(answer: dict[str, Any]) -> None:
         ("refused", _numbers(answer["offload"]["failed"])),
         ("drift", _numbers(answer["offload"]["drift"])),
     ]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
     for name, text in rows:
-        table.add_row(name, text)
-    _console().print(table)
+        click.echo(f"{name:<18}{text}")
+
+
+def _health(target: dict[str, Any]) -> str:
+    if not target["connected"]:
+        return "NOT CONNECTED"
+    if not target["in_step"]:
+        return "connected, RECONCILING"
+    return "connected" if target["fresh"] else "connected, NOT ANSWERING: counters may be old"
 
 
 def _numbers(counts: dict[str, int]) -> str:

@@ -3,60 +3,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from p4ct.conntrack import Connection
-from p4ct.daemon import views
+from p4ct.daemon import operations, views
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.tuples import TupleError, parse_filter, parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.pipeline.errors import FlowSyntaxError
+from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.format import flow_line
 from p4ct.pipeline.parser import parse_flows, parse_selector
 
-__all__ = ["COMMANDS", "CommandError"]
+__all__ = ["COMMANDS", "CommandError", "carry_out"]
 
-Arguments = dict[str, Any]
-Command = Callable[[Controller, Arguments], Awaitable[Any]]
+T = TypeVar("T")
+
+CHUNK = 500
+"""Items of a list that are prepared before packets get their turn again."""
 
 
 class CommandError(Exception):
-    """The request cannot be carried out; the text says why and what to do."""
+    """The request has a mistake; the text says which and what to do."""
 
 
-async def status(controller: Controller, _: Arguments) -> Any:
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+class Filter(msgspec.Struct, forbid_unknown_fields=True):
+    """Words that select connections, as in `p4ct conntrack list`."""
+
+    filter: list[str] = []
+
+
+class Text(msgspec.Struct, forbid_unknown_fields=True):
+    """Flows; `source` names them in messages."""
+
+    text: str
+    source: str = "flows"
+
+
+class MatchText(msgspec.Struct, forbid_unknown_fields=True):
+    """A match in flow syntax; empty selects every flow."""
+
+    match: str = ""
+
+
+class TupleText(msgspec.Struct, forbid_unknown_fields=True):
+    """A packet as in `p4ct explain`."""
+
+    tuple: str
+
+
+async def carry_out(controller: Controller, name: str, arguments: dict[str, Any]) -> Any:
+    """The result of one command. Raises CommandError, or EswitchError for what the switch did."""
+    command = COMMANDS.get(name)
+    if command is None:
+        raise CommandError(f"unknown command '{name}'; known: {', '.join(sorted(COMMANDS))}")
+    try:
+        given = msgspec.convert(arguments, command.arguments)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"arguments of {name}: {error}") from None
+    return await command.function(controller, given)
+
+
+async def status(controller: Controller, _: Nothing) -> Any:
     """Totals of everything; reads the switch first."""
-    await controller.refresh()
-    return await views.status(controller)
+    fresh = await controller.refresh()
+    return await views.status(controller, fresh)
 
 
-async def conntrack_list(controller: Controller, arguments: Arguments) -> Any:
+async def conntrack_list(controller: Controller, arguments: Filter) -> Any:
     """Connections that fit the filter words, as objects and as lines of `conntrack -L`."""
     await controller.refresh()
     now = controller.clock()
-    return [views.connection(c, now) for c in _select(controller, arguments)]
+    return await _each(_select(controller, arguments), lambda c: views.connection(c, now))
 
 
-async def conntrack_count(controller: Controller, arguments: Arguments) -> Any:
+async def conntrack_count(controller: Controller, arguments: Filter) -> Any:
     """How many connections fit the filter words."""
-    return sum(1 for _ in _select(controller, arguments))
+    return len(_select(controller, arguments))
 
 
-async def conntrack_flush(controller: Controller, arguments: Arguments) -> Any:
+async def conntrack_flush(controller: Controller, arguments: Filter) -> Any:
     """Forget the connections that fit the filter words; returns how many."""
-    return await controller.flush(list(_select(controller, arguments)))
+    return await operations.flush(controller, _select(controller, arguments))
 
 
-async def offload_list(controller: Controller, _: Arguments) -> Any:
+async def offload_list(controller: Controller, _: Nothing) -> Any:
     """Offload records with their counters."""
     await controller.refresh()
     now = controller.clock()
     ports = controller.config.ports
-    return [views.record(r, ports, now) for r in controller.manager.records.values()]
+    records = list(controller.manager.records.values())
+    return await _each(records, lambda record: views.record(record, ports, now))
 
 
-async def offload_pending(controller: Controller, _: Arguments) -> Any:
+async def offload_pending(controller: Controller, _: Nothing) -> Any:
     """Connections that wait for a free record, in the order of their turn."""
     return [
         {"position": position, **views.connection(candidate.connection, controller.clock())}
@@ -64,10 +112,11 @@ async def offload_pending(controller: Controller, _: Arguments) -> Any:
     ]
 
 
-async def offload_why(controller: Controller, arguments: Arguments) -> Any:
+async def offload_why(controller: Controller, arguments: Filter) -> Any:
     """For each connection that fits: offloaded or not, and why; with a summary by reason."""
     now = controller.clock()
-    found = [views.connection(c, now) for c in _select(controller, arguments)]
+    chosen = _select(controller, arguments)
+    found = await _each(chosen, lambda c: views.connection(c, now))
     reasons: dict[str, int] = {}
     for item in found:
         reason = "offloaded" if item["offloaded"] else item["offload_reason"]
@@ -75,7 +124,7 @@ async def offload_why(controller: Controller, arguments: Arguments) -> Any:
     return {"connections": found, "reasons": reasons}
 
 
-async def flows_list(controller: Controller, _: Arguments) -> Any:
+async def flows_list(controller: Controller, _: Nothing) -> Any:
     """Flows with the sum of software's and hardware's counts."""
     await controller.refresh()
     now = controller.clock()
@@ -86,71 +135,88 @@ async def flows_list(controller: Controller, _: Arguments) -> Any:
     ]
 
 
-async def flows_replace(controller: Controller, arguments: Arguments) -> Any:
+async def flows_replace(controller: Controller, arguments: Text) -> Any:
     """Make the given text the whole policy."""
     flows = _parse(controller, arguments)
-    return views.change(await controller.change_flows(replace=flows))
+    return views.change(await operations.change_flows(controller, replace=flows))
 
 
-async def flows_add(controller: Controller, arguments: Arguments) -> Any:
+async def flows_add(controller: Controller, arguments: Text) -> Any:
     """Add the flows of the given text."""
-    return views.change(await controller.change_flows(add=_parse(controller, arguments)))
+    flows = _parse(controller, arguments)
+    if not flows:
+        raise CommandError(
+            "there is no flow to add; for example: table=0,priority=10,arp,actions=NORMAL"
+        )
+    return views.change(await operations.change_flows(controller, add=flows))
 
 
-async def flows_delete(controller: Controller, arguments: Arguments) -> Any:
+async def flows_delete(controller: Controller, arguments: MatchText) -> Any:
     """Delete the flows that a match selects, as `ovs-ofctl del-flows`."""
     try:
         selector = parse_selector(
-            str(arguments.get("match", "")), ports=controller.config.ports.numbers
+            arguments.match, source="MATCH", ports=controller.config.ports.numbers
         )
     except FlowSyntaxError as error:
         raise CommandError(str(error)) from None
-    return views.change(await controller.change_flows(delete=selector))
+    return views.change(await operations.change_flows(controller, delete=selector))
 
 
-async def explain_tuple(controller: Controller, arguments: Arguments) -> Any:
+async def explain_tuple(controller: Controller, arguments: TupleText) -> Any:
     """What happens to packets of one tuple, and why it is or is not offloaded."""
-    await controller.refresh()
     try:
-        question = parse_tuple(str(arguments.get("tuple", "")), controller.config.ports)
+        question = parse_tuple(arguments.tuple, controller.config.ports)
     except TupleError as error:
         raise CommandError(str(error)) from None
+    await controller.refresh()
     return explain(
         question, controller.pipeline, controller.tracker, controller.manager, controller.clock()
     )
 
 
-def _select(controller: Controller, arguments: Arguments) -> list[Connection]:
-    words = arguments.get("filter", [])
+def _select(controller: Controller, arguments: Filter) -> list[Connection]:
     try:
-        chosen = parse_filter([str(word) for word in words])
+        chosen = parse_filter(arguments.filter)
     except TupleError as error:
         raise CommandError(str(error)) from None
     return list(controller.tracker.select(**chosen))
 
 
-def _parse(controller: Controller, arguments: Arguments) -> Any:
+def _parse(controller: Controller, arguments: Text) -> list[Flow]:
     try:
         return parse_flows(
-            str(arguments.get("text", "")),
-            source=str(arguments.get("source", "flows")),
-            ports=controller.config.ports.numbers,
+            arguments.text, source=arguments.source, ports=controller.config.ports.numbers
         )
     except FlowSyntaxError as error:
         raise CommandError(str(error)) from None
 
 
-COMMANDS: dict[str, Command] = {
-    "status": status,
-    "conntrack-list": conntrack_list,
-    "conntrack-count": conntrack_count,
-    "conntrack-flush": conntrack_flush,
-    "offload-list": offload_list,
-    "offload-pending": offload_pending,
-    "offload-why": offload_why,
-    "flows-list": flows_list,
-    "flows-replace": flows_replace,
-    "flows-add": flows_add,
-    "flows-delete": flows_delete,
-    "explain": explain_tuple,
+async def _each(items: Iterable[T], view: Callable[[T], Any]) -> list[Any]:
+    """A long list in portions, so that packets do not wait for it."""
+    result: list[Any] = []
+    for number, item in enumerate(items, 1):
+        result.append(view(item))
+        if number % CHUNK == 0:
+            await asyncio.sleep(0)
+    return result
+
+
+class _Command(NamedTuple):
+    arguments: type[msgspec.Struct]
+    function: Callable[[Controller, Any], Awaitable[Any]]
+
+
+COMMANDS: dict[str, _Command] = {
+    "status": _Command(Nothing, status),
+    "conntrack-list": _Command(Filter, conntrack_list),
+    "conntrack-count": _Command(Filter, conntrack_count),
+    "conntrack-flush": _Command(Filter, conntrack_flush),
+    "offload-list": _Command(Nothing, offload_list),
+    "offload-pending": _Command(Nothing, offload_pending),
+    "offload-why": _Command(Filter, offload_why),
+    "flows-list": _Command(Nothing, flows_list),
+    "flows-replace": _Command(Text, flows_replace),
+    "flows-add": _Command(Text, flows_add),
+    "flows-delete": _Command(MatchText, flows_delete),
+    "explain": _Command(TupleText, explain_tuple),
 }

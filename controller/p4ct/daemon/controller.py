@@ -7,7 +7,10 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from p4ct.conntrack import Connection, Event, Tracker
 from p4ct.daemon.config import Config
@@ -19,10 +22,8 @@ from p4ct.offload.reconcile import reconcile
 from p4ct.offload.record import Record
 from p4ct.offload.rounds import refresh, run_round
 from p4ct.p4runtime.errors import TargetError
-from p4ct.packet.text import format_ip
-from p4ct.pipeline.execute import FlowChange, Pipeline
+from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.flow import Flow
-from p4ct.pipeline.parser import FlowSelector
 
 __all__ = ["Controller"]
 
@@ -32,12 +33,23 @@ EXPIRY_PERIOD = 1.0
 """Seconds after which timers are looked at in any case."""
 REFRESH_PERIOD = 5.0
 """Seconds between readings of the counters when nobody asks."""
+REFRESH_TIMEOUT = 5.0
+"""Seconds that a question waits for fresh counters; then it is answered with what is known."""
 RETRY_FIRST, RETRY_LAST = 0.2, 5.0
-"""Seconds between attempts to reach a target that went away."""
+"""Seconds between attempts to reach a target that went away, or to agree with one again."""
+STOP_TIMEOUT = 2.0
+"""Seconds to finish what was begun when the controller is stopped."""
+MAX_EARLY = 4096
+"""Punts that may wait for the first reconciliation; more are dropped and counted."""
 
 
 class Controller:
-    """Everything behind one target. Create it inside a running event loop."""
+    """Everything behind one target. Create it inside a running event loop.
+
+    `in_step`: the offload manager knows what the switch holds.  It is so from a reconciliation
+    until the session ends or a round breaks off; only meanwhile are rounds run, counters read, and
+    promises made about what the switch does not forward.
+    """
 
     def __init__(self, config: Config, program: ProgramFiles, flows: Iterable[Flow]) -> None:
         self.config = config
@@ -53,65 +65,94 @@ class Controller:
         self.tracker.on_event = self._conntrack_event
         self.pipeline = Pipeline(config.ports, self.tracker)
         self.pipeline.replace(flows, self.clock())
-        self.manager = OffloadManager(self.pipeline, self.tracker, config.offload)
+        has = program.contract.capabilities
+        self.manager = OffloadManager(
+            self.pipeline,
+            self.tracker,
+            replace(config.offload, capacity=config.offload.capacity or program.capacity),
+            path_size=has.path_size,
+            l2_limit=has.l2_pair_size,
+            next_hop_limit=has.next_hop_size,
+        )
         self.manager.on_event = self._offload_event
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
         self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send)
         self.connections_seen = 0
         self._wake = asyncio.Event()
         self.manager.wake = self._wake.set
+        self.in_step = False
         #: Only one round, reading or reconciliation talks to the switch at a time.
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        #: Punts from before the first reconciliation: they may belong to connections that it
+        #: restores. None afterwards.
+        self._early: deque[tuple[bytes, PuntInfo]] | None = deque()
 
     # -- life ------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`. Raises TargetError if the target cannot be reached at the start.
+        """Serve until `stop`. Raises TargetError or EswitchError if the start does not succeed.
 
         Entries stay in the switch: established connections go on without a controller, and the
         next one takes them over.
         """
-        await self._open_session()
-        tasks = [
-            asyncio.create_task(task, name=name)
-            for task, name in (
-                (self._keep_session(), "session"),
-                (self._rounds(), "rounds"),
-                (self._timers(), "timers"),
-                (self._readings(), "readings"),
-            )
-        ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
+        tasks: list[asyncio.Task[Any]] = [
+            stopping,
+            asyncio.create_task(self._open_session(), name="open"),
+        ]
         try:
-            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                return
+            tasks.pop().result()
+            tasks += [
+                asyncio.create_task(task, name=name)
+                for task, name in (
+                    (self._keep_session(), "session"),
+                    (self._rounds(), "rounds"),
+                    (self._timers(), "timers"),
+                    (self._readings(), "readings"),
+                )
+            ]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
                 task.result()  # a task that ended by itself failed: say how
+            await self._finish_rounds()
         finally:
-            for task in (*tasks, stopping):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait([*tasks, stopping])
-            with contextlib.suppress(EswitchError, TargetError):
-                await asyncio.wait_for(self._last_round(), 2.0)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.switch.close()
 
-    async def _last_round(self) -> None:
+    async def _finish_rounds(self) -> None:
         """Finish what was begun, so that nothing half-done stays in the switch."""
-        while self.switch.ready and self.manager.has_work:
-            await run_round(self.manager, self.switch.eswitch, self.clock)
+        with contextlib.suppress(EswitchError, TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT), self.turn:
+                while self.usable and self.manager.has_work:
+                    await run_round(self.manager, self.switch.eswitch, self.clock)
+
+    @property
+    def usable(self) -> bool:
+        """The switch is there and we agree with it."""
+        return self.switch.ready and self.in_step
 
     async def _open_session(self) -> None:
-        async with self._turn:
+        # What still waits for an answer of the former session ends here, and gives up its turn.
+        await self.switch.client.close()
+        async with self.turn:
             outcome = await self.switch.open()
             drift = await reconcile(self.manager, self.switch.eswitch, self.clock)
-            self.switch.ready = True
-        log.info("switch %s ready: program %s, %s", self.switch.name, outcome, drift)
+            self._take_early()
+            self.in_step = self.switch.ready = True
+        self._wake.set()  # what came up meanwhile
+        log.info("switch ready: program %s, %s", outcome, drift)
 
     async def _keep_session(self) -> None:
-        """Reconnect whenever the stream ends."""
+        """Reconnect whenever the session ends."""
         while True:
-            reason = await self.switch.client.closed
-            self.switch.ready = False
-            log.warning("switch %s lost: %s; reconnecting", self.switch.name, reason)
+            reason = await self.switch.lost()
+            self.in_step = self.switch.ready = False
+            log.warning("switch lost: %s; reconnecting", reason)
             delay = RETRY_FIRST
             while True:
                 await asyncio.sleep(delay)
@@ -127,27 +168,32 @@ class Controller:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self.switch.ready and self.manager.has_work:
-                try:
-                    async with self._turn:
-                        if self.switch.ready:
+            while self.usable and self.manager.has_work:
+                async with self.turn:
+                    try:
+                        if self.usable:
                             await run_round(self.manager, self.switch.eswitch, self.clock)
-                except EswitchError as error:
-                    log.warning("switch %s: %s", self.switch.name, error)
-                    if self.switch.client.connected:
-                        await self._repair()
-                    else:
-                        break
+                    except EswitchError as error:
+                        self.in_step = False
+                        log.warning("a round of writes broke off: %s", error)
+                if not self.in_step:
+                    await self._repair()
 
     async def _repair(self) -> None:
         """A round broke off although the switch is there: agree with what it holds."""
-        await asyncio.sleep(RETRY_FIRST)
-        try:
-            async with self._turn:
-                drift = await reconcile(self.manager, self.switch.eswitch, self.clock)
-            log.warning("switch %s reconciled: %s", self.switch.name, drift)
-        except EswitchError as error:
-            log.warning("switch %s: %s", self.switch.name, error)
+        delay = RETRY_FIRST
+        while self.switch.ready and not self.in_step:
+            await asyncio.sleep(delay)
+            try:
+                async with self.turn:
+                    if not self.switch.ready:
+                        return  # the next session begins with a reconciliation
+                    drift = await reconcile(self.manager, self.switch.eswitch, self.clock)
+                    self.in_step = True
+                log.warning("reconciled: %s", drift)
+            except EswitchError as error:
+                delay = min(delay * 2, RETRY_LAST)
+                log.warning("not reconciled: %s; next attempt in %.1f s", error, delay)
 
     async def _timers(self) -> None:
         """Let connections expire."""
@@ -165,13 +211,47 @@ class Controller:
     async def _readings(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_PERIOD)
-            with contextlib.suppress(EswitchError):
-                await self.refresh()
+            await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Bring the hardware share of all counters up to date; False if that was not possible.
+
+        It never waits longer than REFRESH_TIMEOUT, nor for a switch that is away.
+        """
+        if not self.usable:
+            return False
+        try:
+            async with asyncio.timeout(REFRESH_TIMEOUT), self.turn:
+                if not self.usable:
+                    return False
+                await refresh(self.manager, self.switch.eswitch, self.clock)
+        except (EswitchError, TimeoutError) as error:
+            log.info("counters not read: %s", error or "no answer in time")
+            return False
+        return True
+
+    async def agreed(self) -> None:
+        """Wait until no reconciliation is under way or owed."""
+        while True:
+            async with self.turn:
+                if self.usable:
+                    return
+            await asyncio.sleep(RETRY_FIRST)
 
     # -- events ----------------------------------------------------------------------------
 
     def _punt(self, payload: bytes, info: PuntInfo) -> None:
-        self.slow_path.punt(payload, info, self.clock())
+        if self._early is None:
+            self.slow_path.punt(payload, info, self.clock())
+        elif len(self._early) < MAX_EARLY:
+            self._early.append((payload, info))
+        else:
+            self.slow_path.drops["too many punts before the switch was ready"] += 1
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, None
+        for payload, info in early or ():
+            self._punt(payload, info)
 
     def _idle(self, key: CtKey) -> None:
         self.manager.idle(key, self.clock())
@@ -182,88 +262,18 @@ class Controller:
         elif event is Event.DESTROY:
             self.manager.connection_gone(connection)
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %r", event.value, connection)
+            about = {"connection": _name(connection)}
+            log.debug("%s %s", event.value, connection.state_name, extra=about)
 
     def _offload_event(self, what: str, record: Record, detail: str) -> None:
-        if not log.isEnabledFor(logging.INFO):
-            return
-        half = record.halves[0]
-        log.info(
-            "%s %s: connection %d proto %d %s:%d > %s:%d index %d/%d%s",
-            self.switch.name,
-            what,
-            record.members[0].connection.id,
-            half.proto,
-            format_ip(half.src),
-            half.sport,
-            format_ip(half.dst),
-            half.dport,
-            record.index,
-            record.generation,
-            f" ({detail})" if detail else "",
-        )
+        if log.isEnabledFor(logging.INFO):
+            about = {
+                "connection": ", ".join(_name(member.connection) for member in record.members),
+                "entry": f"{record.index}/{record.generation}",
+            }
+            log.info("%s%s", what, f": {detail}" if detail else "", extra=about)
 
-    # -- what operators ask for ------------------------------------------------------------
 
-    async def refresh(self) -> None:
-        """Bring the hardware share of all counters up to date."""
-        async with self._turn:
-            if self.switch.ready:
-                await refresh(self.manager, self.switch.eswitch, self.clock)
-
-    async def change_flows(
-        self,
-        *,
-        replace: Iterable[Flow] | None = None,
-        delete: FlowSelector | None = None,
-        add: Iterable[Flow] | None = None,
-    ) -> FlowChange:
-        """Change the policy. On return nothing that it denies leaves a port any more.
-
-        Raises EswitchError when the switch cannot confirm that: the policy then holds in software,
-        and the entries go as soon as the switch is back.
-        """
-        await self.refresh()  # what flows that go now have counted so far
-        now = self.clock()
-        change = FlowChange()
-        if replace is not None:
-            change = self.pipeline.replace(replace, now)
-        if delete is not None:
-            change = self.pipeline.delete(delete, now)
-        if add is not None:
-            change = self.pipeline.add(add, now)
-        leaving = self.manager.policy_changed(now)
-        await self.gone(leaving)
-        if not self.switch.ready or not await self.switch.barrier():
-            raise EswitchError(
-                "UNAVAILABLE",
-                "the policy was changed, but the switch did not confirm that earlier packets have "
-                "left it; see 'p4ct status'",
-            )
-        return change
-
-    async def flush(self, connections: Iterable[Connection]) -> int:
-        """Forget connections: first their entries go, then they do. Returns how many."""
-        chosen = list(connections)
-        records = self.manager.records_of(chosen)
-        for record in records:
-            self.manager.remove(record, "flushed")
-        await self.gone(records)
-        now = self.clock()
-        alive = [connection for connection in chosen if connection.alive]
-        for number, connection in enumerate(alive, 1):
-            self.tracker.remove(connection, now)
-            if number % 500 == 0:
-                await asyncio.sleep(0)
-        await self.gone(self.manager.take_ended())
-        return len(alive)
-
-    async def gone(self, records: Iterable[Record]) -> None:
-        """Wait until these records have left the switch."""
-        waiting: list[asyncio.Event] = []
-        for record in records:
-            event = asyncio.Event()
-            record.on_gone.append(event.set)
-            waiting.append(event)
-        for event in waiting:
-            await event.wait()
+def _name(connection: Connection) -> str:
+    """A connection in a line of the log."""
+    return f"#{connection.id} zone={connection.zone} proto={connection.proto} {connection.original}"

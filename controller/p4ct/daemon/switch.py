@@ -4,23 +4,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from google.protobuf import text_format
-from p4rt_stubs.p4.config.v1 import p4info_pb2
 from p4rt_stubs.p4.v1 import p4runtime_pb2
 
 from p4ct.daemon.config import Config
-from p4ct.eswitch.contract import check
+from p4ct.eswitch.contract import ContractError, check
 from p4ct.eswitch.driver import Eswitch
 from p4ct.eswitch.entries import CtKey, Delete, EswitchError, Insert, Op, PuntInfo, VportEntry
 from p4ct.eswitch.enums import PuntClass
 from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
 from p4ct.p4runtime.errors import TargetError
-from p4ct.p4runtime.p4info import P4InfoIndex
+from p4ct.p4runtime.p4info import P4InfoError, P4InfoIndex, load_p4info
 
 __all__ = ["ProgramFiles", "Switch"]
 
@@ -36,15 +35,42 @@ class ProgramFiles:
     """p4c's output, read and checked before anything is started."""
 
     def __init__(self, p4info_path: Path, json_path: Path) -> None:
-        """Raises OSError, text_format.ParseError or ContractError."""
-        self.p4info = p4info_pb2.P4Info()
-        text_format.Parse(
-            p4info_path.read_text(encoding="utf-8"), self.p4info, allow_unknown_field=True
-        )
-        self.json = json_path.read_bytes()
+        """Raises P4InfoError, which names the file at fault."""
+        self.p4info = load_p4info(p4info_path)
         self.index = P4InfoIndex(self.p4info)
-        check(self.index)
+        try:
+            self.contract = check(self.index)
+        except ContractError as error:
+            raise P4InfoError(f"{p4info_path}: {error}") from None
+        try:
+            self.json = json_path.read_bytes()
+            json.loads(self.json)
+        except OSError as error:
+            raise P4InfoError(f"{json_path}: {error.strerror}") from None
+        except ValueError as error:
+            raise P4InfoError(
+                f"{json_path}: not the JSON that p4c writes: {error}; compile it again (make p4)"
+            ) from None
         self.cookie = pipeline_cookie(self.p4info, self.json)
+
+    @property
+    def capacity(self) -> int:
+        """Connections for which the program has entries in both families, and counters."""
+        has = self.contract.capabilities
+        return min(has.max_connections, has.ct_v4_size // 2, has.ct_v6_size // 2)
+
+    def problems(self, config: Config) -> list[str]:
+        """What the configuration asks of the program that it does not have."""
+        found: list[str] = []
+        has = self.contract.capabilities
+        if config.offload.capacity > self.capacity:
+            wanted = config.offload.capacity
+            message = f"{wanted}, but the program has room for {self.capacity} connections"
+            found.append(config.problem("offload.capacity", message))
+        if len(config.ports.by_id) > has.vport_size:
+            message = f"{len(config.ports.by_id)}, but the program has room for {has.vport_size}"
+            found.append(config.problem("vport", message))
+        return found
 
 
 class Switch:
@@ -70,10 +96,13 @@ class Switch:
             election_id=config.target.election_id,
             on_conflict="higher",
             on_packet_in=self._packet_in,
+            on_role=self._role,
             on_idle=self._idle,
         )
         self.eswitch = Eswitch(self.client, program.index)
+        #: Entries may be written: connected, primary, and set up.
         self.ready = False
+        self._demoted = asyncio.Event()
         self.sessions = 0
 
     async def open(self) -> str:
@@ -82,6 +111,7 @@ class Switch:
         The answer is "kept" or "pushed". Raises TargetError or EswitchError.
         """
         target = self.config.target
+        self._demoted.clear()
         await self.client.connect(target.connect_timeout)
         if not self.client.primary:
             raise TargetError(
@@ -109,10 +139,23 @@ class Switch:
                 raise EswitchError(error.code, f"vport {error.op}: {error.message}")
 
     async def _set_policer(self) -> None:
+        if not self.eswitch.capabilities.punt_meter:
+            log.warning("the program has no punt meter: what is punted is not limited")
+            return
         for vport in (0, *self.config.ports.by_id):
             for punt_class in PuntClass:
                 policer = self.config.policer[punt_class]
                 await self.eswitch.set_punt_meter(vport, punt_class, policer.rate, policer.burst)
+
+    async def lost(self) -> str:
+        """Wait until this session cannot be used any more; the answer is why."""
+        closed = asyncio.ensure_future(self.client.closed)
+        demoted = asyncio.create_task(self._demoted.wait(), name="demoted")
+        try:
+            await asyncio.wait([closed, demoted], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            demoted.cancel()
+        return str(closed.result()) if closed.done() else "another controller has become primary"
 
     async def close(self) -> None:
         self.ready = False
@@ -142,6 +185,10 @@ class Switch:
             finally:
                 del self._barriers[token]
         return False
+
+    def _role(self, primary: bool) -> None:
+        if not primary:
+            self._demoted.set()
 
     def _packet_in(self, payload: bytes, metadata: tuple[int, ...]) -> None:
         info = self.eswitch.decode_punt(metadata)

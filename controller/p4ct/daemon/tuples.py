@@ -15,6 +15,10 @@ __all__ = ["Question", "TupleError", "parse_filter", "parse_tuple"]
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "icmpv6": 58, "icmp6": 58, "sctp": 132}
 
 
+ASKABLE = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp"}
+"""Protocols whose packets `explain` can make up."""
+
+
 class TupleError(ValueError):
     """A word that is not understood; the text says which, and what would be."""
 
@@ -34,81 +38,123 @@ class Question(NamedTuple):
     zone: int | None
 
 
-FILTER_WORDS = ("src", "dst", "sport", "dport", "zone", "mark", "state", "family", "PROTOCOL")
+FILTER_WORDS = ("src", "dst", "sport", "dport", "zone", "mark", "state", "family", "proto")
+TUPLE_WORDS = (
+    "src", "dst", "sport", "dport", "id", "type", "code", "proto", "zone", "in_port", "eth_src",
+    "eth_dst",
+)  # fmt: skip
+_STATES = tuple(state.name for state in (*TcpState, *FlowState))
 
 
 def parse_filter(words: list[str]) -> dict[str, Any]:
     """Keyword arguments of `Tracker.select` from filter words. Raises TupleError."""
     chosen: dict[str, Any] = {}
+
+    def put(key: str, value: Any, word: str) -> None:
+        if chosen.setdefault(key, value) != value:
+            raise TupleError(f"'{word}' contradicts what stands before it")
+
     for word in _split(words):
         name, sign, value = word.partition("=")
         if not sign and name.lower() in PROTOCOLS:
-            chosen["proto"] = PROTOCOLS[name.lower()]
+            put("proto", PROTOCOLS[name.lower()], word)
         elif not sign and name.upper() in _STATES:
-            chosen["state"] = name.upper()
+            put("state", name.upper(), word)
         elif name in ("src", "dst"):
-            chosen[name] = _address(word, value)
-        elif name in ("sport", "dport"):
-            chosen[name] = _number(word, value, 65535)
-        elif name == "zone":
-            chosen["zone"] = _number(word, value, 65535)
+            put(name, _address(word, value), word)
+        elif name in ("sport", "dport", "zone"):
+            put(name, _number(word, value, 65535), word)
         elif name == "mark":
-            chosen["mark"] = _number(word, value, 0xFFFFFFFF)
+            put(name, _number(word, value, 0xFFFFFFFF), word)
         elif name == "state":
-            chosen["state"] = value.upper()
-        elif name == "family" and value in ("ipv4", "ipv6"):
-            chosen["version"] = int(value[3])
+            put(name, _one_of(word, value.upper(), _STATES), word)
+        elif name == "family":
+            put("version", int(_one_of(word, value, ("ipv4", "ipv6"))[3]), word)
         elif name == "proto":
-            chosen["proto"] = PROTOCOLS.get(value) or _number(word, value, 255)
+            put(name, _protocol(word, value), word)
         else:
-            raise _unknown(word, (*FILTER_WORDS[:-1], *PROTOCOLS))
+            raise _unknown(word, (*FILTER_WORDS, *PROTOCOLS))
     return chosen
 
 
-_STATES = frozenset(state.name for state in (*TcpState, *FlowState))
-
-
 def parse_tuple(text: str, ports: PortTable) -> Question:
-    """A packet from `PROTO src=A dst=B [sport=N dport=N | id=N] [in_port=P] [zone=N]`."""
-    values: dict[str, Any] = {
-        "sport": 0, "dport": 0, "in_port": 0, "eth_src": b"", "eth_dst": b"", "zone": None
-    }  # fmt: skip
-    proto: int | None = None
+    """A packet from `PROTO src=A dst=B [sport=N dport=N | type=N id=N] [in_port=P] [zone=N]`.
+
+    Raises TupleError.
+    """
+    values: dict[str, Any] = {}
     for word in _split([text]):
         name, sign, value = word.partition("=")
         if not sign and name.lower() in PROTOCOLS:
-            proto = PROTOCOLS[name.lower()]
+            name, found = "proto", PROTOCOLS[name.lower()]
         elif name in ("src", "dst"):
-            values[name] = _address(word, value)
-        elif name in ("sport", "dport"):
-            values[name] = _number(word, value, 65535)
-        elif name == "id":
-            values["sport"] = _number(word, value, 65535)
-        elif name == "zone":
-            values["zone"] = _number(word, value, 65535)
+            found = _address(word, value)
+        elif name in ("sport", "dport", "id", "zone"):
+            found = _number(word, value, 65535)
+        elif name in ("type", "code"):
+            found = _number(word, value, 255)
+        elif name == "proto":
+            found = _protocol(word, value)
         elif name in ("eth_src", "eth_dst", "dl_src", "dl_dst"):
-            values["eth_" + name[-3:]] = _mac(word, value)
+            name, found = "eth_" + name[-3:], _mac(word, value)
         elif name == "in_port":
-            values["in_port"] = _port(value, ports)
+            found = _port(value, ports)
         else:
-            raise _unknown(word, ("src", "dst", "sport", "dport", "id", "in_port", *PROTOCOLS))
+            raise _unknown(word, (*TUPLE_WORDS, *PROTOCOLS))
+        if values.setdefault(name, found) != found:
+            raise TupleError(f"'{word}' contradicts what stands before it")
     missing = [name for name in ("src", "dst") if name not in values]
-    if proto is None:
+    if "proto" not in values:
         missing.insert(0, "a protocol")
     if missing:
         raise TupleError(
             f"missing: {', '.join(missing)}; for example: "
             "tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80"
         )
-    assert proto is not None
-    src, dst = values.pop("src"), values.pop("dst")
+    return _question(values)
+
+
+def _question(values: dict[str, Any]) -> Question:
+    proto, src, dst = values["proto"], values["src"], values["dst"]
     if len(src) != len(dst):
         raise TupleError("src and dst are of different families")
     version = 4 if len(src) == 4 else 6
+    if proto == 1 and version == 6:
+        proto = 58  # whoever writes "icmp" means that of the addresses
+    if proto not in ASKABLE:
+        known = ", ".join(sorted(set(ASKABLE.values())))
+        raise TupleError(f"packets of protocol {proto} cannot be explained; only {known}")
+    if proto == 58 and version == 4:
+        raise TupleError("ICMPv6 with IPv4 addresses; write icmp")
     if proto in (1, 58):
-        proto = 1 if version == 4 else 58
-        values["dport"] = values["dport"] or (8 << 8 if version == 4 else 128 << 8)
-    return Question(version, proto, src, dst, **values)
+        request, reply = (8, 0) if version == 4 else (128, 129)
+        wrong = [name for name in ("sport", "dport") if name in values]
+        if wrong:
+            raise TupleError(f"ICMP has no {' and no '.join(wrong)}; write type=, code= and id=")
+        kind, code = values.get("type", request), values.get("code", 0)
+        if (kind, code) not in ((request, 0), (reply, 0)):
+            raise TupleError(
+                f"only echo can be explained: type={request} (request) or type={reply} (reply), "
+                "code=0"
+            )
+        sport, dport = values.get("id", 0), kind << 8 | code
+    else:
+        wrong = [name for name in ("type", "code", "id") if name in values]
+        if wrong:
+            raise TupleError(f"only ICMP has {', '.join(wrong)}; write sport= and dport=")
+        sport, dport = values.get("sport", 0), values.get("dport", 0)
+    return Question(
+        version,
+        proto,
+        src,
+        dst,
+        sport,
+        dport,
+        values.get("in_port", 0),
+        values.get("eth_src", b""),
+        values.get("eth_dst", b""),
+        values.get("zone"),
+    )
 
 
 def _split(words: list[str]) -> list[str]:
@@ -120,6 +166,19 @@ def _unknown(word: str, valid: tuple[str, ...]) -> TupleError:
     near = difflib.get_close_matches(name, valid, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(valid)}"
     return TupleError(f"'{word}' is not understood; {hint}")
+
+
+def _one_of(word: str, value: str, valid: tuple[str, ...]) -> str:
+    if value in valid:
+        return value
+    near = difflib.get_close_matches(value, valid, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(valid)}"
+    raise TupleError(f"'{word}' is not understood; {hint}")
+
+
+def _protocol(word: str, value: str) -> int:
+    known = PROTOCOLS.get(value.lower())
+    return _number(word, value, 255) if known is None else known
 
 
 def _address(word: str, value: str) -> bytes:

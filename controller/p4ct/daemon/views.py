@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from typing import Any
 
 from p4ct.conntrack import Connection, Tuple
@@ -19,6 +19,9 @@ from p4ct.pipeline.ports import PortTable
 __all__ = ["change", "connection", "flow", "record", "status"]
 
 Json = dict[str, Any]
+
+COUNTERS_TIMEOUT = 2.0
+"""Seconds to read what the eswitch punted and dropped."""
 
 
 def connection(conn: Connection, now: float) -> Json:
@@ -114,27 +117,33 @@ def change(done: FlowChange) -> Json:
     return {"added": len(done.added), "removed": len(done.removed)}
 
 
-async def status(controller: Controller) -> Json:
-    """Totals since the controller started; `drops` of eswitch, pipeline and slow path by reason."""
+async def status(controller: Controller, fresh: bool) -> Json:
+    """Totals since the controller started; `drops` of eswitch, pipeline and slow path by reason.
+
+    `fresh`: the counters were read from the switch just now.
+    """
     manager, slow, tracker = controller.manager, controller.slow_path, controller.tracker
     drops: dict[str, Json] = {"pipeline": dict(controller.pipeline.drops)}
     drops["slow_path"] = dict(slow.drops)
     eswitch_punts: Json = {}
-    if controller.switch.ready:
-        with contextlib.suppress(EswitchError):
-            eswitch = controller.switch.eswitch
-            drops["eswitch"] = {
-                name: packets for name, (packets, _) in (await eswitch.read_drop_counters()).items()
-            }
-            eswitch_punts = {
-                name: packets for name, (packets, _) in (await eswitch.read_punt_counters()).items()
-            }
+    if fresh:
+        eswitch = controller.switch.eswitch
+        try:
+            async with asyncio.timeout(COUNTERS_TIMEOUT):
+                eswitch_drops = await eswitch.read_drop_counters()
+                punts = await eswitch.read_punt_counters()
+            drops["eswitch"] = {name: packets for name, (packets, _) in eswitch_drops.items()}
+            eswitch_punts = {name: packets for name, (packets, _) in punts.items()}
+        except (EswitchError, TimeoutError):
+            fresh = False
     states = [rec.state for rec in manager.records.values()]
     active = states.count(RecordState.ACTIVE)
     return {
         "target": {
             "address": controller.switch.name,
             "connected": controller.switch.ready,
+            "in_step": controller.in_step,
+            "fresh": fresh,
             "sessions": controller.switch.sessions,
             "program_version": controller.switch.program.index.version,
         },
@@ -166,7 +175,7 @@ async def status(controller: Controller) -> Json:
             "in_flight": len(states) - active,
             "held_packets": slow.held,
         },
-        "entries": 2 * len(states),
+        "entries": sum(sum(rec.installed) for rec in manager.records.values()),
         "shared_rows": len(manager.l2_rows) + len(manager.next_hops),
         "pending": len(manager.pending),
         "policy_version": controller.pipeline.version,

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators change: the policy and the connection table.
+
+Both take effect in software at once.  The answer is given when the switch has confirmed that it
+forwards nothing any more that should not be, and not later than CONFIRM_TIMEOUT: a command never
+waits for a switch that stays away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from p4ct.conntrack import Connection
+from p4ct.daemon.controller import Controller
+from p4ct.eswitch.entries import EswitchError
+from p4ct.offload.record import Record
+from p4ct.pipeline.execute import FlowChange
+from p4ct.pipeline.flow import Flow
+from p4ct.pipeline.parser import FlowSelector
+
+__all__ = ["CONFIRM_TIMEOUT", "change_flows", "flush"]
+
+CONFIRM_TIMEOUT = 10.0
+"""Seconds that a change waits for the switch, reconnecting included."""
+
+
+async def change_flows(
+    controller: Controller,
+    *,
+    replace: Iterable[Flow] | None = None,
+    delete: FlowSelector | None = None,
+    add: Iterable[Flow] | None = None,
+) -> FlowChange:
+    """Change the policy. On return nothing that it denies leaves a port any more.
+
+    Raises EswitchError when the switch did not confirm that in time: the policy then holds in
+    software, and denied entries go as soon as the switch is back.
+    """
+    now = controller.clock()
+    pipeline = controller.pipeline
+    change = FlowChange()
+    if replace is not None:
+        change = pipeline.replace(replace, now)
+    if delete is not None:
+        change = pipeline.delete(delete, now)
+    if add is not None:
+        change = pipeline.add(add, now)
+    leaving = controller.manager.policy_changed(now)
+    try:
+        async with asyncio.timeout(CONFIRM_TIMEOUT):
+            await _gone(controller, leaving)
+            while not await controller.switch.barrier():
+                pass
+    except TimeoutError:
+        raise EswitchError(
+            "UNAVAILABLE",
+            f"the policy was changed ({len(change.added)} flows added, {len(change.removed)} "
+            f"removed) and holds for everything that comes up, but {_why(controller)}: entries "
+            "that it denies may forward until the switch is back; see 'p4ct status'",
+        ) from None
+    return change
+
+
+async def flush(controller: Controller, connections: Iterable[Connection]) -> int:
+    """Forget connections: first their entries go, then they do. Returns how many.
+
+    Raises EswitchError when entries could not be removed in time; no connection is forgotten then.
+    """
+    chosen = list(connections)
+    manager, tracker = controller.manager, controller.tracker
+    records = manager.records_of(chosen)
+    try:
+        async with asyncio.timeout(CONFIRM_TIMEOUT):
+            for record in records:
+                manager.remove(record, "flushed")
+            if records:
+                await _gone(controller, records)
+    except TimeoutError:
+        raise EswitchError(
+            "UNAVAILABLE",
+            f"nothing was flushed: {_why(controller)}, and {len(records)} of the "
+            f"{len(chosen)} connections have entries there; try again when 'p4ct status' shows it "
+            "connected",
+        ) from None
+    now = controller.clock()
+    ended: list[Record] = []
+    number = 0
+    for connection in chosen:
+        if not connection.alive:
+            continue
+        tracker.remove(connection, now)
+        ended += manager.take_ended()  # offloaded again in the meantime
+        number += 1
+        if number % 500 == 0:
+            await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(CONFIRM_TIMEOUT):
+            if ended:
+                await _gone(controller, ended)
+    except TimeoutError:
+        raise EswitchError(
+            "UNAVAILABLE",
+            f"{number} connections were flushed, but {_why(controller)}: {len(ended)} of them may "
+            "have entries until it is back; see 'p4ct status'",
+        ) from None
+    return number
+
+
+async def _gone(controller: Controller, records: Iterable[Record]) -> None:
+    """Wait until these records have left the switch, and we know what else it holds."""
+    waiting: list[asyncio.Event] = []
+    for record in records:
+        event = asyncio.Event()
+        record.on_gone.append(event.set)
+        waiting.append(event)
+    for event in waiting:
+        await event.wait()
+    # While manager and switch do not agree there may be entries that no record stands for; they
+    # are judged by the reconciliation that makes them agree again.
+    await controller.agreed()
+
+
+def _why(controller: Controller) -> str:
+    name = controller.switch.name
+    if not controller.switch.ready:
+        return f"the switch {name} is not connected"
+    return f"the switch {name} did not confirm it within {CONFIRM_TIMEOUT:g} s"
