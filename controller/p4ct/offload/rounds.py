@@ -126,6 +126,11 @@ def _plan_installs(manager: OffloadManager, plan: _Plan, now: float) -> None:
         for key in record.keys:
             manager.by_key[key] = record
         record.state = RecordState.INSTALLING
+        # From the write on packets may go by unseen, long before its answer is here: what comes
+        # up in between would be out of a window that is no longer known.
+        for member in record.members:
+            if member.connection.tcp is not None:
+                member.connection.tcp.forget_windows()
         metadata = encode(record)
         # The reply entry first: a reply never finds the way back missing.
         for direction in (1, 0):
