@@ -21,12 +21,12 @@ def run(target: str, quick: bool) -> int:
     from topo import plan, processes
     from topo.live import print_lines
     from topo.main_job import require_private_namespace, run_scenario
-    from topo.scenario.context import QUICK, Sizes
+    from topo.scenario.context import QUICK, Sizes, StepFailed
 
     require_private_namespace()
     try:
         report = run_scenario(target, QUICK if quick else Sizes())
-    except processes.ProcessFailed as error:
+    except (processes.ProcessFailed, StepFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print_lines([*report.lines(), f"report in {plan.REPORT}, logs in {plan.LOGS}"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from topo import control
 from topo.plan import EXT, VM1, VM2, HostPlan
-from topo.scenario.context import Context, StepFailed
+from topo.scenario.context import Context, StepFailed, errors_of
 
 HTTP_PORT = 80
 IPERF_PORT = 5201
@@ -103,7 +103,7 @@ def start_iperf3_server(context: Context) -> None:
     for line in server.stdout:
         if "listening" in line:
             return
-    raise StepFailed("the iperf3 server ended")
+    raise StepFailed(f"the iperf3 server ended: {errors_of(server)}")
 
 
 def the_connection(sport: int) -> dict[str, Any]:
