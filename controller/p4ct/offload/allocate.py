@@ -71,14 +71,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class SharedRows(Generic[Key]):
-    """Reference-counted rows of one table: written before the first user, removed after the last.
+    """Reference-counted rows of a table: written before the first user, removed after the last."""
 
-    `make` turns a key and its number into the row.
-    """
-
-    def __init__(self, kind: type[L2PairEntry] | type[NextHopEntry], limit: int) -> None:
-        self.kind = kind
-        self.limit = limit
+    def __init__(self) -> None:
         self._number: dict[Key, int] = {}
         self._users: dict[Key, int] = {}
         self._row: dict[Key, L2PairEntry | NextHopEntry] = {}

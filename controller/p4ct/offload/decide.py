@@ -17,7 +17,15 @@ from p4ct.packet.parse import Packet
 from p4ct.pipeline.ports import PortTable, Vport
 from p4ct.pipeline.result import CtVisit, Result
 
-__all__ = ["OFFLOADABLE", "Mode", "eligible", "half_of", "is_closing", "next_hop_for"]
+__all__ = [
+    "OFFLOADABLE",
+    "Mode",
+    "eligible",
+    "half_of",
+    "is_half_closed",
+    "must_leave",
+    "next_hop_for",
+]
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 OFFLOADABLE = frozenset({ICMP, TCP, UDP, ICMPV6})
@@ -105,9 +113,15 @@ def _established(visit: CtVisit) -> bool:
     return bool(state & CtState.EST) and not state & (CtState.NEW | CtState.INV)
 
 
-def is_closing(connection: Connection) -> bool:
-    """A TCP connection whose entries have to go before its packet is sent on."""
-    return connection.proto == TCP and connection.state_name in ENDING
+def must_leave(connection: Connection) -> bool:
+    """A TCP connection whose entries have to go before its packet is sent on.
+
+    It ends, or a SYN and its answer have begun it anew: conntrack needs to see what follows.
+    """
+    if connection.proto != TCP:
+        return False
+    state = connection.state_name
+    return state != "ESTABLISHED" and state not in HALF_CLOSED
 
 
 def is_half_closed(connection: Connection) -> bool:
@@ -121,7 +135,7 @@ def eligible(connection: Connection, mode: Mode) -> str:
         return reasons.NOT_ESTABLISHED
     if connection.proto == TCP:
         if connection.state_name != "ESTABLISHED":
-            if is_closing(connection) or is_half_closed(connection):
+            if connection.state_name in ENDING or is_half_closed(connection):
                 return reasons.CLOSING
             return reasons.NOT_ESTABLISHED
         if mode is Mode.ASSURED and not connection.assured:

@@ -12,8 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from p4ct.conntrack import Connection, Direction, Tracker
-from p4ct.eswitch.entries import CtKey, L2PairEntry, NextHopEntry
+from p4ct.conntrack import Connection, CtState, Direction, Tracker
+from p4ct.eswitch.entries import CtKey
 from p4ct.offload import reasons
 from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import (
@@ -22,8 +22,8 @@ from p4ct.offload.decide import (
     Mode,
     eligible,
     half_of,
-    is_closing,
     is_half_closed,
+    must_leave,
     own_direction,
 )
 from p4ct.offload.paths import Paths
@@ -69,15 +69,13 @@ class OffloadManager:
         options: OffloadOptions,
         *,
         path_size: int = 65536,
-        l2_limit: int = 16384,
-        next_hop_limit: int = 4096,
     ) -> None:
         self.pipeline = pipeline
         self.tracker = tracker
         self.options = options
         self.pool = IndexPool(options.capacity)
-        self.l2_rows: SharedRows[L2Key] = SharedRows(L2PairEntry, l2_limit)
-        self.next_hops: SharedRows[NextHopKey] = SharedRows(NextHopEntry, next_hop_limit)
+        self.l2_rows: SharedRows[L2Key] = SharedRows()
+        self.next_hops: SharedRows[NextHopKey] = SharedRows()
         self.paths = Paths(path_size)
         self.pending: PendingQueue[Candidate] = PendingQueue()
         self.by_key: dict[CtKey, Record] = {}
@@ -117,13 +115,15 @@ class OffloadManager:
             if move.old_port is not None:
                 self.mac_moved(move.vlan, move.mac)
         connections = [v.connection for v in result.ct if v.connection is not None]
+        if any(v.result.state & CtState.REL for v in result.ct):
+            connections = []  # an ICMP error about a connection is none of its packets
         ending: list[Record] = self.take_ended()  # a SYN that reopened, seen by conntrack just now
         reopened = bool(ending)
         for connection in connections:
             record = self.of_connection.get(connection.id)
             if record is None:
                 continue
-            if is_closing(connection):
+            if must_leave(connection):
                 self.remove(record, f"TCP {connection.state_name}")
             elif is_half_closed(connection):
                 self._shorten(record, connection)
@@ -134,10 +134,11 @@ class OffloadManager:
         known = self.of_connection.get(connections[0].id)
         if known is None:
             self._consider(pkt, in_vport, result, connections)
-        elif known.state is not RecordState.LEAVING:
+        elif known.state is not RecordState.LEAVING and result.outputs:
+            # What policy drops says nothing about where the connection's stations are.
             self._watch(known, pkt, in_vport, result)
         # Only what changes the state of a connection waits; stragglers of a draining one go on.
-        return ending if reopened or any(is_closing(c) for c in connections) else []
+        return ending if reopened or any(must_leave(c) for c in connections) else []
 
     def take_ended(self) -> list[Record]:
         """Records whose connections conntrack has dropped since the last call."""
@@ -238,7 +239,9 @@ class OffloadManager:
             connection = member.connection
             proto = connection.proto
             if proto == TCP:
-                limit = min(self.options.tcp_timeout, connection.timeout)
+                # Not what it has at this moment: unacknowledged data shortens that for a while.
+                established = self.tracker.timeouts.for_zone(connection.zone).tcp_established
+                limit = min(self.options.tcp_timeout, established)
             elif proto == UDP:
                 # Replied and going on: conntrack would make it a stream, had it seen the packets.
                 stream = self.tracker.timeouts.for_zone(connection.zone).udp_stream

@@ -28,7 +28,7 @@ from p4ct.eswitch.entries import (
 )
 from p4ct.offload import reasons
 from p4ct.offload.allocate import IndexPool, SharedRows
-from p4ct.offload.decide import TCP, is_closing
+from p4ct.offload.decide import TCP, must_leave
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import EntryMetadata, MemberMetadata, decode, encode
 from p4ct.offload.paths import Paths
@@ -138,8 +138,8 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
     manager.take_ended()
     options = manager.options
     manager.pool = IndexPool(options.capacity)
-    manager.l2_rows = SharedRows(L2PairEntry, manager.l2_rows.limit)
-    manager.next_hops = SharedRows(NextHopEntry, manager.next_hops.limit)
+    manager.l2_rows = SharedRows()
+    manager.next_hops = SharedRows()
     manager.paths = Paths(manager.paths.size)
 
 
@@ -172,8 +172,8 @@ def _adopt(
     if any(member is None for member in members) or not members:
         return "the connection table is full"
     known = [member for member in members if member is not None]
-    if any(is_closing(member.connection) for member in known):
-        return "its connection is closing"
+    if any(must_leave(member.connection) for member in known):
+        return "its connection is not open"
     halves = _halves(manager, pair, l2_rows, known, now)
     if isinstance(halves, str):
         return halves

@@ -9,7 +9,7 @@ from p4ct.offload import reasons
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet import build
 
-from .model import ACK, FIN, IP, MAC, RST, SYN, Tcp, World, learn
+from .model import ACK, FIN, IP, MAC, POLICY, RST, SYN, Tcp, World, learn
 
 
 @pytest.fixture
@@ -154,6 +154,38 @@ def test_a_station_that_moves_takes_its_connections_along(world: World) -> None:
     frame = build.arp_frame(op=1, sha=MAC["ext"], spa=IP["ext"], tpa=IP["vm1"])
     world.packet(frame, 1)  # ext's address is seen behind vm1's port
     assert world.switch.empty
+
+
+def test_an_icmp_error_about_a_connection_leaves_it_offloaded(world: World) -> None:
+    tcp = Tcp(world).offload()
+    # A router on the way (another MAC address) says that ext's answer was too big.
+    quoted = build.tcp_frame(
+        src=IP["vm1"], dst=IP["ext"], sport=40000, dport=80, seq=tcp.seq["vm1"], flags=ACK
+    )[14:42]
+    frame = build.icmp_frame(
+        eth_src=bytes.fromhex("0200000000fe"),
+        eth_dst=MAC["vm1"],
+        src="10.0.0.254",
+        dst=IP["vm1"],
+        icmp_type=3,
+        icmp_code=4,
+        body=bytes(4) + quoted,
+    )
+    world.packet(frame, 3)
+    assert len(world.switch.ct) == 2
+
+
+def test_what_policy_drops_does_not_disturb_an_offloaded_connection() -> None:
+    spoof_proof = POLICY.replace(
+        "table=1,priority=90,ct_state=+trk+est,actions=goto_table:2",
+        "table=1,priority=90,ct_state=+trk+est,dl_src=02:00:00:00:00:01,actions=goto_table:2\n"
+        "table=1,priority=90,ct_state=+trk+est,dl_src=02:00:00:00:00:02,actions=goto_table:2",
+    )
+    world = World(policy=spoof_proof)
+    learn(world)
+    tcp = Tcp(world).offload()
+    tcp.send("vm1", ACK, b"spoofed", mac=bytes.fromhex("020000000099"))
+    assert len(world.switch.ct) == 2
 
 
 def test_udp_is_offloaded_once_replied(world: World) -> None:
