@@ -48,9 +48,6 @@ _KINDS = {
     "int": "a whole number",
     "float": "a number",
     "str": "a string",
-    "array": "a list",
-    "object": "a table",
-    "null": "nothing",
 }
 
 
@@ -313,12 +310,16 @@ def _nearest(word: str, valid: Iterable[str]) -> str:
 
 
 def _kind(value: Any) -> str:
+    """A value for a message: itself if it is short, else what it is."""
     if isinstance(value, str):
         return f"the string {value!r}"
-    for kind, name in ((bool, "bool"), (int, "int"), (float, "float"), (list, "array")):
-        if isinstance(value, kind):
-            return _KINDS[name]
-    return _KINDS["object"] if isinstance(value, dict) else "a date or time"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list):
+        return "a list"
+    return "a table" if isinstance(value, dict) else "a date or time"
 
 
 def _wanted(kind: Any, value: Any) -> str:

@@ -109,13 +109,16 @@ async def flush(controller: Controller, connections: Iterable[Connection]) -> in
 
 async def _gone(controller: Controller, records: Iterable[Record]) -> None:
     """Wait until these records have left the switch, and we know what else it holds."""
-    waiting: list[asyncio.Event] = []
-    for record in records:
-        event = asyncio.Event()
+    left = [(record, asyncio.Event()) for record in records]
+    for record, event in left:
         record.on_gone.append(event.set)
-        waiting.append(event)
-    for event in waiting:
-        await event.wait()
+    try:
+        for _, event in left:
+            await event.wait()
+    finally:
+        for record, event in left:
+            if event.set in record.on_gone:  # nobody waits any more
+                record.on_gone.remove(event.set)
     # While manager and switch do not agree there may be entries that no record stands for; they
     # are judged by the reconciliation that makes them agree again.
     await controller.agreed()

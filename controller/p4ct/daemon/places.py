@@ -40,11 +40,12 @@ class Places:
 
     def line(self, name: str, occurrence: int = 0) -> int:
         """The line of `table.key` or `table`, counted from 1; 1 if nothing of it is there."""
-        while name:
-            for wanted in (occurrence, 0):
-                if (name, wanted) in self._lines:
-                    return self._lines[name, wanted]
-            name = name.rpartition(".")[0]
+        for wanted in (occurrence, 0):
+            place = name
+            while place:
+                if (place, wanted) in self._lines:
+                    return self._lines[place, wanted]
+                place = place.rpartition(".")[0]
         return 1
 
 

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mistakes in the configuration: each is found, with its line, and says what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from p4ct.daemon.check import load
+from p4ct.daemon.config import Config, ConfigError, File, Policer
+from p4ct.daemon.places import Places
+from p4ct.eswitch.enums import PuntClass
+from p4ct.offload.decide import Mode
+
+from .bench import write_config
+
+
+def problems(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    prefix = f"{path}:"
+    assert all(line.startswith(prefix) for line in caught.value.problems)
+    return [line.removeprefix(prefix) for line in caught.value.problems]
+
+
+def line_of(path: Path, text: str) -> int:
+    return path.read_text().splitlines().index(text) + 1
+
+
+def test_the_least_that_is_needed_gives_the_defaults(tmp_path: Path) -> None:
+    config = load(write_config(tmp_path))
+    assert isinstance(config, Config)
+    assert config.socket == tmp_path / "p4ct.sock"
+    assert config.log_file is None
+    assert config.offload.mode is Mode.ASSURED
+    assert config.offload.capacity == 0
+    assert config.timeouts.tcp_established == 432000
+    assert set(config.policer) == set(PuntClass)
+    assert config.ports.numbers == {"vm1": 1, "ext": 3}
+
+
+def test_what_is_written_counts(tmp_path: Path) -> None:
+    more = """
+[conntrack]
+tcp_loose = false
+[conntrack.timeouts]
+udp = 7
+[conntrack.zone.5]
+udp = 9.5
+[policer.exception]
+rate = 10
+burst = 20
+[offload]
+mode = "established"
+idle_timeout = { tcp = 60 }
+[admin]
+socket = "run/ctl"
+[log]
+file = "log/p4ct.log"
+format = "json"
+"""
+    config = load(write_config(tmp_path, more=more))
+    assert not config.conntrack.tcp_loose
+    assert config.timeouts.udp == 7
+    assert config.timeouts.for_zone(5).udp == 9.5
+    assert config.policer[PuntClass.EXCEPTION] == Policer(10, 20)
+    assert config.offload.mode is Mode.ESTABLISHED
+    assert (config.offload.tcp_timeout, config.offload.udp_timeout) == (60, 180)
+    assert config.socket == tmp_path / "run/ctl"
+    assert config.log_file == tmp_path / "log/p4ct.log"
+    assert config.log.format == "json"
+
+
+@pytest.mark.parametrize(
+    ("more", "text", "message"),
+    [
+        ("[conntrack]\nmax_conections = 5", "max_conections = 5",
+         "conntrack.max_conections: unknown key; did you mean 'max_connections'?"),
+        ("[offlod]\nmode = 'assured'", "[offlod]",
+         "offlod: unknown section or key; did you mean 'offload'?"),
+        ("[admin]\nport = 80", "port = 80", "admin.port: unknown key; valid: socket"),
+        ("[log]\nlevel = 'loud'", "level = 'loud'",
+         "log.level: the string 'loud' is not valid; one of: debug, info, warning, error"),
+        ("[offload]\nmode = 'assume-established'", "mode = 'assume-established'",
+         "offload.mode: the string 'assume-established' is not valid; "
+         "one of: assured, established"),
+        ("[offload]\ncapacity = '1000'", "capacity = '1000'",
+         "offload.capacity: must be a whole number, not the string '1000'"),
+        ("[offload]\ncapacity = 1.5", "capacity = 1.5",
+         "offload.capacity: must be a whole number, not 1.5"),
+        ("[offload]\ncapacity = -1", "capacity = -1",
+         "offload.capacity: must not be negative (0: all that there is room for)"),
+        ("[offload]\nenabled = 1", "enabled = 1",
+         "offload.enabled: must be true or false, not 1"),
+        ("[offload]\nidle_timeout = 5", "idle_timeout = 5",
+         "offload.idle_timeout: must be a table, not 5"),
+        ("[offload.idle_timeout]\ntcp = 0", "tcp = 0",
+         "offload.idle_timeout.tcp: must be 1 to 1000000000 seconds"),
+        ("[offload.idle_timeout]\nudp = nan", "udp = nan",
+         "offload.idle_timeout.udp: must be 1 to 1000000000 seconds"),
+        ("[conntrack.timeouts]\ntcp_establish = 5", "tcp_establish = 5",
+         "conntrack.timeouts.tcp_establish: unknown key; did you mean 'tcp_established'?"),
+        ("[conntrack.timeouts]\nudp = 'long'", "udp = 'long'",
+         "conntrack.timeouts.udp: must be a number, not the string 'long'"),
+        ("[conntrack.timeouts]\nudp = true", "udp = true",
+         "conntrack.timeouts.udp: must be a number, not true"),
+        ("[conntrack.timeouts]\nudp = -1", "udp = -1",
+         "conntrack.timeouts.udp: must be above 0 seconds and finite, not -1"),
+        ("[conntrack.timeouts]\nudp = inf", "udp = inf",
+         "conntrack.timeouts.udp: must be above 0 seconds and finite, not inf"),
+        ("[conntrack.zone.70000]\nudp = 5", "[conntrack.zone.70000]",
+         "conntrack.zone.70000: a zone is a number from 0 to 65535"),
+        ("[conntrack.zone.1]\nudp = 0", "udp = 0",
+         "conntrack.zone.1.udp: must be above 0 seconds and finite, not 0"),
+        ("[conntrack]\nmax_connections = 0", "max_connections = 0",
+         "conntrack.max_connections: must be at least 1"),
+        ("[policer.mis]\nrate = 1\nburst = 1", "[policer.mis]",
+         "policer.mis: unknown key; did you mean 'miss'?"),
+        ("[policer.miss]\nrate = 1", "[policer.miss]", "policer.miss.burst: missing"),
+        ("[policer.miss]\nrate = 0\nburst = 1", "rate = 0",
+         "policer.miss.rate: must be 1 to 1000000000 packets"),
+        ("[[vport]]\nid = 3\nname = 'x'\nport = 9", None,
+         "vport: vports 'ext' and 'x' both have id 3"),
+        ("[[vport]]\nid = 4\nname = 'ext'\nport = 9", None,
+         "vport: two vports are named 'ext'; names must be unique"),
+        ("[[vport]]\nid = 4\nname = 'x'\nport = 3", None,
+         "vport: vports 'ext' and 'x' both claim untagged frames of port 3; "
+         "give one of them another vlan"),
+        ("[[vport]]\nid = 4\nname = 'x'\nport = 510", "port = 510",
+         "vport.port: must be 0 to 507, not 510"),
+        ("[[vport]]\nid = 4\nname = 'x'\nport = 5\nvlan = 'a'", "vlan = 'a'",
+         "vport.vlan: must be a whole number, not the string 'a'"),
+        ("[[vport]]\nid = 4\nport = 5", None, "vport.name: missing"),
+        ("[admin]\nsocket = '" + "s" * 120 + "'", "socket = '" + "s" * 120 + "'", None),
+    ],
+)  # fmt: skip
+def test_one_mistake(tmp_path: Path, more: str, text: str | None, message: str | None) -> None:
+    path = write_config(tmp_path, more=more)
+    (found,) = problems(path)
+    line, _, said = found.partition(": ")
+    place = line_of(path, text) if text else len(path.read_text().splitlines()) - more.count("\n")
+    assert int(line) == place
+    if message is not None:
+        assert said == message
+    else:
+        assert "a socket's path has at most 107" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('address = "127.0.0.1:9"', 'address = "localhost"',
+         "target.address: 'localhost' is not HOST:PORT"),
+        ('address = "127.0.0.1:9"', 'address = "h:70000"',
+         "target.address: 'h:70000' is not HOST:PORT"),
+        ("connect_timeout = 0.3", "connect_timeout = 0",
+         "target.connect_timeout: must be above 0 seconds and finite"),
+        ("connect_timeout = 0.3", "election_id = 0",
+         "target.election_id: must be at least 1 and below 2^128"),
+        ("connect_timeout = 0.3", f"election_id = {1 << 128}",
+         "target.election_id: must be at least 1 and below 2^128"),
+        ("connect_timeout = 0.3", "device_id = -1",
+         "target.device_id: must be at least 0 and below 2^64"),
+        ('flows = "policy.flows"', 'flow = "policy.flows"', None),
+        ("id = 1", 'id = "1"', "vport.id: must be a whole number, not the string '1'"),
+        ('kind = "uplink"', 'kind = "pf"',
+         "vport.kind: the string 'pf' is not valid; one of: vf, uplink"),
+        ("port = 1", "port = 1\nvlan = 4095", "vport: vport 'vm1': vlan 4095 is not in 1 to 4094"),
+    ],
+)  # fmt: skip
+def test_one_wrong_value(tmp_path: Path, old: str, new: str, message: str | None) -> None:
+    path = write_config(tmp_path)
+    path.write_text(path.read_text().replace(old, new, 1))
+    found = problems(path)
+    if message is None:
+        at = line_of(path, 'flow = "policy.flows"')
+        assert f"{at}: pipeline.flow: unknown key; did you mean 'flows'?" in found
+        assert f"{at - 1}: pipeline.flows: missing" in found
+    else:
+        assert [f.partition(": ")[2] for f in found] == [message]
+        wanted = new.splitlines()[-1] if "vlan" not in new else "[[vport]]"
+        assert found[0].startswith(f"{line_of(path, wanted)}: ")
+
+
+def test_a_large_election_id_is_taken(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    large = (1 << 128) - 1
+    path.write_text(path.read_text().replace("[target]", f"[target]\nelection_id = {large}"))
+    assert load(path).target.election_id == large
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = write_config(
+        tmp_path, more="[log]\nlevel = 3\nfil = 'x'\n[offload]\ncapacity = 'x'\nmode = 'y'\n[x]\n"
+    )
+    path.write_text(path.read_text().replace("eswitch.json", "nowhere.json"))
+    found = problems(path)
+    places = [int(line.partition(":")[0]) for line in found]
+    assert places == sorted(places)
+    names = [line.split(": ")[1] for line in found]
+    assert names == [
+        "program.json", "log.level", "log.fil", "offload.capacity", "offload.mode", "x"
+    ]  # fmt: skip
+
+
+def test_a_missing_section_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "p4ct.toml"
+    path.write_text("")
+    assert problems(path) == [
+        "1: program.p4info: missing",
+        "1: program.json: missing",
+        "1: pipeline.flows: missing",
+        "1: vport: missing; without a [[vport]] the eswitch has no port",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[vport]\nid = 1\n", "1: vport: must be written [[vport]], once for each vport"),
+        ("target = 5\n", "1: target: must be a table, not 5"),
+        ("policer = 5\n", "1: policer: must be a table, not 5"),
+    ],
+)
+def test_a_section_of_the_wrong_kind(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "p4ct.toml"
+    path.write_text(text)
+    assert message in problems(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[target]\nport == 1\n", "2:7: not valid TOML: Invalid value"),
+        ("[target\n", "1:8: not valid TOML: Expected ']' at the end of a table declaration"),
+        ("[log]\n[log]\n", "2:5: not valid TOML: Cannot declare ('log',) twice"),
+        ("a = ", "1: not valid TOML: Invalid value"),
+    ],
+)
+def test_bad_toml(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "p4ct.toml"
+    path.write_text(text)
+    assert problems(path) == [message]
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    assert problems(tmp_path / "none.toml") == [" cannot be read: No such file or directory"]
+    assert problems(tmp_path) == [" cannot be read: Is a directory"]
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"a = '\xff'")
+    assert problems(binary) == [" is not UTF-8 text (byte 5)"]
+
+
+def test_a_program_that_is_a_directory(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    path.write_text(path.read_text().replace("/eswitch.json", ""))
+    (found,) = problems(path)
+    assert found.endswith("p4src/compiled is not a file")
+
+
+def test_places_of_every_way_to_write_a_key() -> None:
+    places = Places("top = 1\n[a]\nx = 1\nb.y = 2\n[a.'c']\nz = 3\n[[v]]\nid = 1\n[[v]]\nid = 2\n")
+    wanted = {"top": 1, "a": 2, "a.x": 3, "a.b.y": 4, "a.b": 4, "a.c.z": 6, "a.none": 2, "q.r": 1}
+    assert {name: places.line(name) for name in wanted} == wanted
+    assert [places.line("v.id", n) for n in (0, 1)] == [8, 10]
+    assert places.line("v.name", 1) == 9
+
+
+def test_every_section_has_a_default_or_is_required() -> None:
+    required = {field.name for field in msgspec.structs.fields(File) if field.required}
+    assert required == {"program", "pipeline", "vport"}
