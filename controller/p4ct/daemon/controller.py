@@ -71,8 +71,6 @@ class Controller:
             self.tracker,
             replace(config.offload, capacity=config.offload.capacity or program.capacity),
             path_size=has.path_size,
-            l2_limit=has.l2_pair_size,
-            next_hop_limit=has.next_hop_size,
         )
         self.manager.on_event = self._offload_event
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
