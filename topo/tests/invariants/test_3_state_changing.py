@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from scapy.layers.inet import IP, UDP, IPOption_Timestamp
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
-from scapy.layers.l2 import Ether
+from scapy.layers.inet import UDP
 from scapy.packet import Raw
 
 from topo.tests.invariants.hosts import ACK, EXT, FIN, PSH, RST, SYN, TAG, A, B, Host, l3
+from topo.tests.invariants.odd import odd_packets
 from topo.tests.invariants.peers import CLIENT, SERVER, Ping, Tcp, Udp
 from topo.tests.invariants.policies import POLICY
 from topo.tests.invariants.rig import Rig
@@ -104,46 +103,7 @@ def test_tcp_flags_tagged(frozen: Frozen) -> None:
             frozen.stays_in(frozen.tagged.hosts[side], frame)
 
 
-def odd_ipv4(connection: Tcp | Udp | Ping) -> list[bytes]:
-    """A good packet of the connection, made odd in every way that conntrack has to see."""
-    good = _good(connection)
-    result: list[bytes] = []
-    for changes in ({"flags": "MF"}, {"frag": 1}, {"frag": 185, "flags": "MF"}, {"ttl": 1},
-                    {"ttl": 0}, {"chksum": 0xDEAD}, {"len": 9000}, {"version": 5}):  # fmt: skip
-        packet = Ether(good)
-        if "chksum" not in changes:
-            packet[IP].chksum = None
-        for name, value in changes.items():
-            packet[IP].setfieldval(name, value)
-        result.append(bytes(packet))
-    packet = Ether(good)
-    packet[IP].options = [IPOption_Timestamp()]
-    packet[IP].ihl = packet[IP].len = packet[IP].chksum = None
-    result.append(bytes(packet))
-    return result
-
-
-def odd_ipv6(connection: Tcp | Udp | Ping) -> list[bytes]:
-    good = Ether(_good(connection))
-    inner = good[IPv6].payload
-    result: list[bytes] = []
-    for header in (IPv6ExtHdrFragment(m=1, id=7), IPv6ExtHdrFragment(offset=20, id=7),
-                   IPv6ExtHdrHopByHop()):  # fmt: skip
-        outer = Ether(bytes(good))
-        header.nh = good[IPv6].nh
-        outer[IPv6].remove_payload()
-        outer[IPv6].nh = 44 if isinstance(header, IPv6ExtHdrFragment) else 0
-        outer[IPv6].plen = None
-        result.append(bytes(outer / header / inner))
-    for changes in ({"hlim": 1}, {"hlim": 0}, {"plen": 9000}, {"version": 4}):
-        packet = Ether(bytes(good))
-        for name, value in changes.items():
-            packet[IPv6].setfieldval(name, value)
-        result.append(bytes(packet))
-    return result
-
-
-def _good(connection: Tcp | Udp | Ping) -> bytes:
+def good_packet(connection: Tcp | Udp | Ping) -> bytes:
     payload = b"odd packets have a payload that nothing else has"
     if isinstance(connection, Tcp):
         return connection.segment(CLIENT, PSH | ACK, payload)
@@ -156,7 +116,9 @@ def _good(connection: Tcp | Udp | Ping) -> bytes:
 def test_odd_packets(frozen: Frozen, proto: str) -> None:
     """Fragments, options, TTL, checksums and lengths, of connections that are offloaded."""
     connections = getattr(frozen, proto)
-    for frame in [*odd_ipv4(connections[4]), *odd_ipv6(connections[6])]:
+    for frame in odd_packets(good_packet(connections[4])) + odd_packets(
+        good_packet(connections[6])
+    ):
         frozen.stays_in(A, frame)
 
 
@@ -165,7 +127,7 @@ def test_good_packets_pass(frozen: Frozen) -> None:
     for connections in (frozen.tcp, frozen.udp, frozen.ping):
         for connection in connections.values():
             src, dst = connection.hosts
-            frozen.rig.deliver(src, dst, _good(connection))
+            frozen.rig.deliver(src, dst, good_packet(connection))
 
 
 def test_unknown(frozen: Frozen) -> None:
