@@ -183,10 +183,12 @@ class Wire:
         """The match of an entry by names, as far as the program knows them."""
         known = {t.preamble.id: t for t in self.names.info.tables}.get(entry.table_id)
         fields = {f.id: f.name for f in known.match_fields} if known else {}
-        parts = [
-            f"{fields.get(m.field_id, m.field_id)}={(m.exact.value or m.ternary.value).hex()}"
-            for m in entry.match
-        ]
+        parts: list[str] = []
+        for match in entry.match:
+            value = match.exact.value.hex()
+            if match.HasField("ternary"):
+                value = f"{match.ternary.value.hex()}/{match.ternary.mask.hex()}"
+            parts.append(f"{fields.get(match.field_id, match.field_id)}={value}")
         return "{" + " ".join(parts) + "}"
 
     def _read_stream(self, responses: Iterator[p4.StreamMessageResponse]) -> None:
