@@ -75,10 +75,8 @@ def why_refused(said: str) -> str:
         lines += [f"    sysctl -w {setting}" for setting in settings]
         lines.append("or run the same command as root (sudo)")
     elif "propagation" in said:
-        lines.append(
-            "the root folder is not a mount point (a plain chroot?); enter the chroot after"
-        )
-        lines.append("    mount --bind FOLDER FOLDER")
+        lines.append("the root folder is not a mount point: this is a plain chroot, which cannot")
+        lines.append("hold namespaces; enter it with systemd-nspawn or as a container")
     elif os.geteuid() == 0:
         lines.append("this root user lacks CAP_SYS_ADMIN (a container without privileges?)")
         lines.append("start the container with --privileged, or with --cap-add SYS_ADMIN and")
