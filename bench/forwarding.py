@@ -93,8 +93,8 @@ def one_round(network: Network, subject: str, sizes: tuple[int, int], measured: 
         measured.add("TCP throughput", subject, "Mbit/s", rate)
         if subject != BRIDGE:
             sport = transfer["start"]["connected"][0]["local_port"]
-            share = 100 * share_by_entries(sport)
-            measured.add("TCP packets forwarded by entries", subject, "%", share)
+            share = 100 * (1 - share_by_entries(sport))
+            measured.add("TCP packets through the controller", subject, "%", share)
         trips = ping(network, pings)
     measured.add("ping, first round trip", subject, "µs", trips[0])
     middle = median(trips[FIRST_PINGS:])

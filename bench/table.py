@@ -15,10 +15,12 @@ HEADER = ("figure", "subject", "median", "lowest", "highest", "ratio")
 
 
 def number(value: float) -> str:
-    """Three digits at least, with a separator of thousands."""
+    """Three digits or more, with a separator of thousands."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 1:
+        return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.3g}"
 
 
 def ratio(value: float) -> str:
