@@ -6,7 +6,8 @@
 #   tools/shell.sh [ADDRESS]     default 127.0.0.1:9559
 #
 # The target of `make cli` is in a private network namespace: there, type `sh make shell` at the
-# prompt.  Do not use the shell for batches: its error iterator does not end on a mixed batch.
+# prompt.  That namespace has no way out, so the installation has to happen outside it, before:
+# `make shell` installs first and looks for the target then.  Do not use the shell for batches: its error iterator does not end on a mixed batch.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,9 +24,19 @@ if ! cmp -s "$requirements" .venv-shell/installed.txt; then
                --require-hashes -r "$requirements"; } >build/logs/shell.log 2>&1; then
         tail -n 15 build/logs/shell.log >&2
         echo "error: p4runtime-shell cannot be installed; the whole output is in build/logs/shell.log" >&2
+        echo "       inside make cli there is no network: run 'make shell' once outside it" >&2
         exit 1
     fi
     cp "$requirements" .venv-shell/installed.txt
 fi
+.venv-shell/bin/python - "$address" <<'END' || exit 1
+import socket, sys
+host, _, port = sys.argv[1].rpartition(":")
+try:
+    socket.create_connection((host, int(port)), timeout=3).close()
+except (OSError, ValueError) as error:
+    sys.exit(f"error: no P4Runtime target at {sys.argv[1]}: {error}\n"
+             "       start one, or in the topology: make cli, and there: sh make shell")
+END
 # Without the id of a higher bidder the shell becomes a backup controller: it reads, p4ct writes.
 exec .venv-shell/bin/python -m p4runtime_sh --grpc-addr "$address" --device-id 0 --election-id 0,0
