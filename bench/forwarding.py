@@ -88,14 +88,14 @@ def one_round(network: Network, subject: str, sizes: tuple[int, int], measured: 
     seconds, pings = sizes
     with between_hosts(subject):
         ping(network, 1)  # address resolution
-        transfer = iperf3(network, seconds)
-        rate = transfer["end"]["sum_received"]["bits_per_second"] / 1e6
-        measured.add("TCP throughput", subject, "Mbit/s", rate)
+        received = iperf3(network, seconds)["end"]["sum_received"]
+        measured.add("TCP throughput", subject, "Mbit/s", received["bits_per_second"] / 1e6)
         if subject != BRIDGE:
-            sport = transfer["start"]["connected"][0]["local_port"]
-            share = 100 * (1 - share_by_entries(sport))
+            share = 100 * (1 - share_by_entries("tcp"))
             measured.add("TCP packets through the controller", subject, "%", share)
         trips = ping(network, pings)
+        if subject != BRIDGE:
+            share_by_entries("icmp")
     measured.add("ping, first round trip", subject, "µs", trips[0])
     middle = median(trips[FIRST_PINGS:])
     measured.add("ping, median round trip", subject, "µs", middle)

@@ -92,11 +92,16 @@ def ready() -> bool:
         return False
 
 
-def share_by_entries(sport: int) -> float:
-    """Share of the packets of the connection from this source port that entries forwarded."""
-    for connection in query("conntrack", "list"):
-        if connection["original"]["sport"] == sport:
-            sides = ("original", "reply")
-            hardware = sum(connection["hw"][side]["packets"] for side in sides)
-            return hardware / sum(connection[side]["packets"] for side in sides)
-    raise BenchFailed(f"p4ct knows no connection from port {sport}")
+def share_by_entries(proto: str) -> float:
+    """Share of the packets that entries forwarded, of the connection of this protocol that had the
+    most. Raises BenchFailed if that is less than half: then offloading is not what was measured."""
+    sides = ("original", "reply")
+    connections = [c for c in query("conntrack", "list") if c["proto"] == proto]
+    if not connections:
+        raise BenchFailed(f"p4ct knows no {proto} connection")
+    largest = max(connections, key=lambda c: sum(c[side]["packets"] for side in sides))
+    packets = sum(largest[side]["packets"] for side in sides)
+    share = sum(largest["hw"][side]["packets"] for side in sides) / packets
+    if share < 0.5:
+        raise BenchFailed(f"entries forwarded only {share:.1%} of {largest['line']}")
+    return share
