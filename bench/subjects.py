@@ -14,7 +14,7 @@ from typing import Any
 from bench.measure import BUILD, BenchFailed
 from bench.targets import BMV2, SOFTSWITCH, service
 from topo import plan
-from topo.processes import ProcessFailed, listening, own_command, target_command
+from topo.processes import listening, own_command, target_command
 
 BRIDGE = "bridge"
 BRIDGE_INTERFACE = "bench-bridge"
@@ -31,7 +31,7 @@ def available() -> list[str]:
 
 @contextmanager
 def between_hosts(subject: str) -> Iterator[None]:
-    """The subject connects the hosts while this is open. Raises BenchFailed."""
+    """The subject connects the hosts while this is open. Raises BenchFailed or ProcessFailed."""
     with bridge() if subject == BRIDGE else eswitch(subject):
         yield
 
@@ -63,15 +63,12 @@ def eswitch(target: str) -> Iterator[None]:
     switch = service(target, target_command(target))
     controller = service("p4ct", [own_command("p4ct"), "run", "--config", str(CONFIG)])
     with ExitStack() as stack:
-        try:
-            stack.callback(switch.stop)
-            switch.start()
-            switch.wait_ready(lambda: listening(plan.GRPC_ADDRESS), START_TIMEOUT)
-            stack.callback(controller.stop)
-            controller.start()
-            controller.wait_ready(ready, START_TIMEOUT)
-        except ProcessFailed as error:
-            raise BenchFailed(str(error)) from error
+        stack.callback(switch.stop)
+        switch.start()
+        switch.wait_ready(lambda: listening(plan.GRPC_ADDRESS), START_TIMEOUT)
+        stack.callback(controller.stop)
+        controller.start()
+        controller.wait_ready(ready, START_TIMEOUT)
         yield
 
 

@@ -8,17 +8,21 @@ import time
 from datetime import UTC, datetime
 
 from bench.machine import describe, load_average
-from bench.measure import Run
+from bench.measure import BenchFailed, Run
 from bench.result import SCHEMA, Result, rows_of
+from topo.processes import ProcessFailed
 
 
 def carry_out(name: str, run: Run) -> Result:
-    """Run one benchmark. Raises BenchFailed, or ProcessFailed as BenchFailed."""
+    """Run one benchmark. Raises BenchFailed."""
     module = importlib.import_module(f"bench.{name}")
     date = datetime.now(UTC).isoformat(timespec="seconds")
     load_before = load_average()
     started = time.monotonic()
-    measured = module.measure(run)
+    try:
+        measured = module.measure(run)
+    except ProcessFailed as error:
+        raise BenchFailed(str(error)) from error
     return Result(
         schema=SCHEMA,
         name=name,

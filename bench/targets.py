@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.measure import BUILD, BenchFailed
+from bench.measure import BUILD
 from topo import plan
-from topo.processes import ProcessFailed, Service, listening, own_command
+from topo.processes import Service, listening, own_command
 
 SOFTSWITCH, BMV2 = "softswitch", "bmv2"
 #: In a private network namespace these are always free.
@@ -29,16 +29,13 @@ def service(name: str, command: list[str]) -> Service:
 
 
 def start(target: str) -> Service:
-    """Start a target and wait until it answers. Raises BenchFailed with the end of its log."""
+    """Start a target and wait until it answers. Raises ProcessFailed with the end of its log."""
     program = own_command("softswitch") if target == SOFTSWITCH else "simple_switch_grpc"
     specific = ["--grpc-server-addr", address_of(target), "--cpu-port", str(plan.CPU_PORT)]
     made = service(target, [program, "--no-p4", "--device-id", "0", "--", *specific])
     try:
         made.start()
         made.wait_ready(lambda: listening(address_of(target)), START_TIMEOUT)
-    except ProcessFailed as error:
-        made.stop()
-        raise BenchFailed(str(error)) from error
     except BaseException:
         made.stop()
         raise
