@@ -77,6 +77,19 @@ class RouteFragments(StationsTest):
             self.verify_forwarded(EXT.port, routed(data, src=ROUTER, dst=GATEWAY))
 
 
+@each(family=(4, 6), ttl=(0, 1))
+class RouteWithLowTtl(StationsTest):
+    """The controller is not to route a packet whose TTL would run out: dropped and counted."""
+
+    def runTest(self):
+        self.add_next_hop(50, EXT.port, route=(ROUTER, GATEWAY))
+        drops = self.watch("drop_counter", "BAD_PACKET_OUT")
+        data = frame("udp", self.family, VM1, EXT, ttl=self.ttl)
+        self.packet_out(data, "NEXT_HOP", next_hop=50)
+        self.verify_nothing_else()
+        assert drops.count().packets == 1
+
+
 class NextHopThatDrops(StationsTest):
     """A next hop that drops or does not exist: nothing leaves, and the drop is counted."""
 

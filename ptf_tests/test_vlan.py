@@ -65,14 +65,25 @@ class KeepVlan(TaggedStationsTest):
 
 
 class PopAndSetWithoutTag(StationsTest):
-    """There is nothing to pop or to set: the frame passes as it is."""
+    """POP leaves no tag, SET leaves this tag, whatever the frame came with."""
 
     def runTest(self):
         self.add_next_hop(60, EXT.port, vlan_op="POP")
         self.add_next_hop(61, EXT.port, vlan_op="SET", vlan_id=9)
-        for number, next_hop in enumerate((60, 61)):
+        for number, (next_hop, tag) in enumerate(((60, None), (61, 9))):
             connection = self.connect("udp", sport=41000 + number, next_hops=(next_hop, VM1.port))
-            self.forwards(self.vm1, connection.frame(), EXT.port)
+            data = connection.frame()
+            expected = data if tag is None else push_vlan(data, tag)
+            self.forwards(self.vm1, data, EXT.port, expected)
+
+
+class PushOnTag(TaggedStationsTest):
+    """PUSH leaves exactly its own tag, on a frame that came with another."""
+
+    def runTest(self):
+        self.add_next_hop(62, VM1.port, vlan_op="PUSH", vlan_id=200)
+        reply = self.connect("udp", next_hops=(60, 62)).frame(REPLY)
+        self.forwards(self.ext, reply, VM1.port, push_vlan(pop_vlan(reply), 200))
 
 
 @each(family=(4, 6))

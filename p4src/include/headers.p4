@@ -192,7 +192,6 @@ struct metadata_t {
     @field_list(1) bit<1> replayed;
     @field_list(1) port_t replay_port;
     bit<1>    replay_now;     // set in ingress of the first pass only: recirculate in egress
-    bool      update_ipv4_checksum;
     bool      drop;           // dropped for drop_reason, counted at step 8
     DropReason drop_reason;
     vport_t   vport;

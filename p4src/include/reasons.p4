@@ -60,7 +60,7 @@ enum bit<8> DropReason {
     POLICER_EXCEPTION = 2,
     POLICER_DRAIN     = 3,
     NEXT_HOP          = 4,   // a next hop that drops
-    BAD_PACKET_OUT    = 5    // unknown operation, or a next hop that does not exist
+    BAD_PACKET_OUT    = 5    // unknown operation, no such next hop, or a TTL too low to route
 }
 
 // Operation of a packet-out.
@@ -70,7 +70,8 @@ enum bit<8> PacketOutOp {
     PIPELINE = 3    // run through the pipeline as if received on a port
 }
 
-// What a next hop does to the VLAN tag.
+// What a next hop does to the VLAN tag.  PUSH and SET both mean that the packet leaves with the tag
+// named, whether it came with one or not; a tag that is there keeps its priority.
 enum bit<2> VlanOp {
     KEEP = 0,
     PUSH = 1,

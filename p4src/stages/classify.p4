@@ -44,6 +44,7 @@ control classify(inout headers_t hdr,
             meta.lookup.l3_len = hdr.ipv4.total_len;
             l4_len = hdr.ipv4.total_len - 20;
             if (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5 || hdr.ipv4.total_len < 20
+                || (bit<16>) hdr.ipv4.ihl * 4 > hdr.ipv4.total_len
                 || (bit<32>) hdr.ipv4.total_len + l2_len > (bit<32>) meta.frame_length) {
                 meta.lookup.malformed = 1;
             }

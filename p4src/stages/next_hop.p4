@@ -72,6 +72,14 @@ control next_hop_stage(inout headers_t hdr,
         ct_counter.count((bit<32>) (meta.verdict.conn_index[15:0] ++ meta.verdict.direction));
     }
 
+    // The checksum follows by the difference (RFC 1624, equation 3): it stays right whatever
+    // options follow, and a sum that was wrong stays wrong.
+    action decrement_ttl() {
+        bit<32> sum = (bit<32>) (~hdr.ipv4.hdr_checksum) + 0xfeff;
+        hdr.ipv4.hdr_checksum = ~((bit<16>) sum + (bit<16>) (sum >> 16));
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
     action push_vlan() {
         hdr.vlan.setValid();
         hdr.vlan.pcp = 0;
@@ -97,6 +105,12 @@ control next_hop_stage(inout headers_t hdr,
                 meta.punt.reason = PuntReason.NO_NEXT_HOP;
                 meta.punt.class_ = PuntClass.EXCEPTION;
             }
+        } else if (from_controller && meta.rewrite.route
+                   && ((hdr.ipv4.isValid() && hdr.ipv4.ttl <= 1)
+                       || (hdr.ipv6.isValid() && hdr.ipv6.hop_limit <= 1))) {
+            // The trap saw to this for a packet from the wire; a TTL never wraps.
+            meta.drop = true;
+            meta.drop_reason = DropReason.BAD_PACKET_OUT;
         } else if (!from_controller && meta.rewrite.mtu != 0
                    && meta.lookup.l3_len > meta.rewrite.mtu) {
             meta.punt.reason = PuntReason.MTU_EXCEEDED;
@@ -115,18 +129,22 @@ control next_hop_stage(inout headers_t hdr,
                     hdr.ethernet.src_addr = meta.rewrite.eth_src;
                     hdr.ethernet.dst_addr = meta.rewrite.eth_dst;
                     if (hdr.ipv4.isValid()) {
-                        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
-                        meta.update_ipv4_checksum = true;
+                        decrement_ttl();
                     } else if (hdr.ipv6.isValid()) {
                         hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
                     }
                 }
-                if (meta.rewrite.vlan_op == VlanOp.PUSH && !hdr.vlan.isValid()) {
-                    push_vlan();
-                } else if (meta.rewrite.vlan_op == VlanOp.POP && hdr.vlan.isValid()) {
-                    pop_vlan();
-                } else if (meta.rewrite.vlan_op == VlanOp.SET && hdr.vlan.isValid()) {
-                    hdr.vlan.vid = meta.rewrite.vlan_id;
+                if (meta.rewrite.vlan_op == VlanOp.POP) {
+                    if (hdr.vlan.isValid()) {
+                        pop_vlan();
+                    }
+                } else if (meta.rewrite.vlan_op != VlanOp.KEEP) {
+                    // Whatever it came with, it leaves with this tag.
+                    if (hdr.vlan.isValid()) {
+                        hdr.vlan.vid = meta.rewrite.vlan_id;
+                    } else {
+                        push_vlan();
+                    }
                 }
             }
         }

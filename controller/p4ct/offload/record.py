@@ -78,6 +78,7 @@ class Record:
         "cause",
         "generation",
         "halves",
+        "idle_marks",
         "index",
         "installed",
         "installed_at",
@@ -116,6 +117,8 @@ class Record:
         self.next_hop_ids: tuple[int, int] = (0, 0)
         #: (packets, bytes) of the two cells when they were last read.
         self.last: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        #: What each cell held when its entry was last reported idle; None if it never was.
+        self.idle_marks: list[tuple[int, int] | None] = [None, None]
         self.installed_at = 0.0
         self.last_seen = 0.0
         self.policy_version = min(half.policy_version for half in halves)

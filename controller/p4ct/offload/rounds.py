@@ -251,9 +251,7 @@ async def _finish(
         cells = await port.read_connection_counters([r.index for r in wrote])
         now = clock()
         for record in wrote:
-            # The target has said when an idle record was last in use.
-            seen = record.last_seen if record.cause == reasons.IDLE else now
-            manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), seen)
+            manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), now)
         ops: list[Op] = [
             Delete(record.keys[d])
             for record in wrote
@@ -313,27 +311,38 @@ def refuse_to_forget(results: Sequence[EntryError | None]) -> None:
 
 
 async def _check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
-    """An entry was reported idle: the record is idle only if the other direction is, too."""
+    """An entry was reported idle: the record is idle only if the other direction is, too.
+
+    What counts is the cell of each direction: it must not have moved since its entry was reported.
+    Ages read from the target would not do: BMv2 computes them in 32 bits of nanoseconds, and a
+    trapped packet looks like a hit.
+    """
     if not manager.idle_reports:
         return
-    records = {
-        id(record): record
-        for key in manager.idle_reports
-        if (record := manager.by_key.get(key)) is not None and record.state is RecordState.ACTIVE
-    }
+    reports: list[tuple[Record, int]] = []
+    for key in manager.idle_reports:
+        record = manager.by_key.get(key)
+        if record is not None and record.keys is not None and record.state is RecordState.ACTIVE:
+            reports.append((record, record.keys.index(key)))
     manager.idle_reports.clear()
-    keys = [key for record in records.values() for key in record.keys or ()]
-    if not keys:
+    if not reports:
         return
-    ages = await port.time_since_last_hit(keys)
+    cells = await port.read_connection_counters(sorted({record.index for record, _ in reports}))
     now = clock()
-    for record in records.values():
-        found = [ages.get(key) for key in record.keys or ()]
-        # BMv2 caps the age at the timeout; one per cent covers its rounding.
-        if all(age is None or age >= record.timeout * 0.99e9 for age in found):
-            youngest = min((age for age in found if age is not None), default=0)
-            record.last_seen = now - youngest / 1e9
+    for record, direction in reports:
+        if record.state is RecordState.ACTIVE:
+            record.idle_marks[direction] = cells[record.index][direction]
+    for record in {id(record): record for record, _ in reports}.values():
+        if record.state is not RecordState.ACTIVE:
+            continue
+        if record.idle_marks == list(cells[record.index]):
+            # Both were last in use before their timeouts began, whenever we read that they were.
+            before = now - record.timeout
+            manager.credit(record, cells[record.index], before)
+            record.last_seen = min(record.last_seen, before)
             manager.remove(record, reasons.IDLE)
+        else:
+            manager.credit(record, cells[record.index], now)
 
 
 async def refresh(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
