@@ -73,7 +73,7 @@ drift: setup
 
 unit: setup ## unit tests of the controller, softswitch and the tools
 	@echo '== unit tests'
-	@$(private) $(pytest) controller/tests softswitch/tests tools/tests
+	@$(private) $(pytest) controller/tests softswitch/tests tools/tests bench/tests
 
 ptf: setup ## packet tests of the P4 program on TARGET [TEST=...]
 	@echo '== packet tests on $(TARGET)'

@@ -142,23 +142,6 @@ class Eswitch:
         found = await self._read_table(codec.ct_v4[0], codec.ct_entry)
         return found + await self._read_table(codec.ct_v6[0], codec.ct_entry)
 
-    async def time_since_last_hit(self, keys: Sequence[CtKey]) -> dict[CtKey, int | None]:
-        self._need(self.capabilities.connection_idle_timeout, "an idle timeout for connections")
-        entities: list[p4rt.Entity] = []
-        for key in keys:
-            entity = p4rt.Entity()
-            self._codec.fill_key(entity.table_entry, key)
-            entity.table_entry.time_since_last_hit.SetInParent()
-            entities.append(entity)
-        result: dict[CtKey, int | None] = dict.fromkeys(keys)
-
-        def add(entity: p4rt.Entity) -> None:
-            entry = entity.table_entry
-            result[self._codec.ct_key(entry)] = entry.time_since_last_hit.elapsed_ns
-
-        await self._read(entities, add)
-        return result
-
     async def _read_table(self, table_id: int, decode: Callable[[p4rt.TableEntry], T]) -> list[T]:
         rows: list[T] = []
         entity = p4rt.Entity(table_entry=p4rt.TableEntry(table_id=table_id))

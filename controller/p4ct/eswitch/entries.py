@@ -246,13 +246,6 @@ class EswitchPort(Protocol):
 
     async def read_next_hops(self) -> list[NextHopEntry]: ...
 
-    async def time_since_last_hit(self, keys: Sequence[CtKey]) -> dict[CtKey, int | None]:
-        """Nanoseconds since each entry was last hit; None for one that is not in the eswitch.
-
-        BMv2 caps the answer at the entry's idle timeout, and trapped packets count as hits.
-        """
-        ...
-
     async def read_flow_counters(self) -> dict[FlowKey, Counts]: ...
 
     async def read_punt_counters(self) -> dict[str, Counts]:

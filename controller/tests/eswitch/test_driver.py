@@ -249,16 +249,6 @@ def test_flow_counters():
     run(main())
 
 
-def test_time_since_last_hit():
-    async def main():
-        async with eswitch() as (target, driver):
-            await driver.write([Insert(CT_V4)])
-            assert await driver.time_since_last_hit([V4, V6]) == {V4: 5_000_000, V6: None}
-            assert len(target.reads) == 1
-
-    run(main())
-
-
 def test_punt_meter():
     async def main():
         async with eswitch() as (target, driver):
@@ -288,7 +278,6 @@ def test_what_the_program_lacks():
         driver = Eswitch(P4RuntimeClient("127.0.0.1:1"), P4InfoIndex(message))
         for call in (
             driver.set_punt_meter(1, PuntClass.MISS, 1),
-            driver.time_since_last_hit([V4]),
             driver.read_flow_counters(),
             driver.read_trap_counters(),
         ):

@@ -265,9 +265,6 @@ def test_idle_timeout(address):
             entry = CtEntry(KEY, FORWARD.action, idle_timeout_ns=100_000_000)
             assert await eswitch.write([Insert(entry)]) == [None]
             assert await asyncio.wait_for(session.idle.get(), 10) == [KEY]
-            found = await eswitch.time_since_last_hit([KEY, V6])
-            assert found[KEY] >= 100_000_000
-            assert found[V6] is None
 
     run(main())
 

@@ -235,13 +235,6 @@ class ModelSwitch:
         self._alive()
         return list(self.hops.values())
 
-    async def time_since_last_hit(self, keys: Sequence[CtKey]) -> dict[CtKey, int | None]:
-        self._alive()
-        return {
-            key: int((self.now - self.hit_at[key]) * 1e9) if key in self.ct else None
-            for key in keys
-        }
-
     async def read_flow_counters(self) -> dict[FlowKey, Counts]:
         return {}
 

@@ -213,8 +213,6 @@ class FakeTarget(p4runtime_pb2_grpc.P4RuntimeServicer):
             if row.table_id == wanted.table_id and (not wanted.match or key == _key(wanted)):
                 found = response.entities.add().table_entry
                 found.CopyFrom(row)
-                if wanted.HasField("time_since_last_hit"):
-                    found.time_since_last_hit.elapsed_ns = 5_000_000
                 if not wanted.HasField("counter_data"):
                     found.ClearField("counter_data")
 
