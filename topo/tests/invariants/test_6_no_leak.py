@@ -104,6 +104,7 @@ def test_controller_restarts_in_the_middle(rig: Rig, frozen_first: bool) -> None
     tcp[0].step(CLIENT, FIN | ACK)
     half_open = Tcp(rig, A, B, 32900, 80)
     half_open.open()
+    rig.settle()
     indices = used(rig)
     before = rig.switch.sizes()
     if frozen_first:
