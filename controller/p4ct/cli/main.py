@@ -16,7 +16,7 @@ from p4ct.cli.client import BadInput, ask
 
 __all__ = ["main"]
 
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 FILTER_HELP = """
 \b
@@ -49,6 +49,7 @@ def _print(answer: Any, as_json: bool, text: Any) -> None:
     type=click.Path(path_type=Path),
     default=Path("p4ct.sock"),
     envvar="P4CT_SOCKET",
+    show_envvar=True,
     show_default=True,
     help="Admin socket of the controller.",
 )
@@ -74,7 +75,7 @@ def main(context: click.Context, socket: Path) -> None:
 @main.command(context_settings=CONTEXT)
 @click.option("--config", "-c", required=True, type=click.Path(path_type=Path), help="TOML file.")
 def run(config: Path) -> None:
-    """Run the controller in the foreground until SIGINT or SIGTERM.
+    """Run the controller until SIGINT or SIGTERM.
 
     Entries stay in the switch when it ends: established connections go on, and the next
     controller takes them over.
@@ -93,7 +94,9 @@ def run(config: Path) -> None:
 @main.command("check-config", context_settings=CONTEXT)
 @click.argument("config", type=click.Path(path_type=Path))
 def check_config(config: Path) -> None:
-    """Check a configuration file, its flows and its program; nothing is started.
+    """Check a configuration without starting anything.
+
+    Its flows and its program are checked as well; every mistake is told with file and line.
 
     \b
     Example:
@@ -120,7 +123,12 @@ def status(socket: Path, as_json: bool) -> None:
 
 @main.group(context_settings=CONTEXT)
 def conntrack() -> None:
-    """The connection table."""
+    """The connection table.
+
+    \b
+    Example:
+      p4ct conntrack list udp
+    """
 
 
 @conntrack.command("list", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="list"))
@@ -128,7 +136,10 @@ def conntrack() -> None:
 @_json_option
 @click.pass_obj
 def conntrack_list(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """List connections in the format of conntrack -L; offloaded ones keep state and timeout."""
+    """List connections in the format of conntrack -L.
+
+    An offloaded connection shows its state and timeout as well, and [OFFLOAD] besides.
+    """
     answer = ask(socket, "conntrack-list", {"filter": filter})
     _print(answer, as_json, show.connections)
 
@@ -147,21 +158,32 @@ def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> Non
 @_json_option
 @click.pass_obj
 def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """Forget connections (all of them without FILTER); their entries leave the switch first."""
+    """Forget connections; their entries leave the switch first.
+
+    Without FILTER all of them. If entries cannot be removed within 10 seconds, because the switch
+    is away, the command fails and nothing is forgotten.
+    """
     answer = ask(socket, "conntrack-flush", {"filter": filter})
     _print(answer, as_json, show.flushed)
 
 
 @main.group(context_settings=CONTEXT)
 def offload() -> None:
-    """What the eswitch forwards by itself."""
+    """What the eswitch forwards by itself.
+
+    \b
+    Example:
+      p4ct offload why
+    """
 
 
 @offload.command("list", context_settings=CONTEXT)
 @_json_option
 @click.pass_obj
 def offload_list(socket: Path, as_json: bool) -> None:
-    """List entries with the columns of ovs-appctl dpctl/dump-flows type=offloaded.
+    """List entries as ovs-appctl dpctl/dump-flows does.
+
+    One line for each direction, with the columns of type=offloaded.
 
     \b
     Example:
@@ -174,7 +196,7 @@ def offload_list(socket: Path, as_json: bool) -> None:
 @_json_option
 @click.pass_obj
 def offload_pending(socket: Path, as_json: bool) -> None:
-    """List connections that wait because the eswitch is full, in the order of their turn.
+    """List connections that wait because the eswitch is full.
 
     \b
     Example:
@@ -188,20 +210,27 @@ def offload_pending(socket: Path, as_json: bool) -> None:
 @_json_option
 @click.pass_obj
 def offload_why(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """Say for each connection whether it is offloaded, and if not, why not."""
+    """Say of each connection whether it is offloaded, and why not."""
     _print(ask(socket, "offload-why", {"filter": filter}), as_json, show.why)
 
 
 @main.group(context_settings=CONTEXT)
 def flows() -> None:
-    """The policy."""
+    """The policy: flows in the syntax of ovs-ofctl.
+
+    \b
+    Example:
+      p4ct flows list
+    """
 
 
 @flows.command("list", context_settings=CONTEXT)
 @_json_option
 @click.pass_obj
 def flows_list(socket: Path, as_json: bool) -> None:
-    """List flows as ovs-ofctl dump-flows; counts are software plus hardware.
+    """List flows as ovs-ofctl dump-flows does.
+
+    Counts are the sum of software and hardware.
 
     \b
     Example:
@@ -222,7 +251,9 @@ def _change(socket: Path, command: str, arguments: dict[str, Any], as_json: bool
 def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
     """Make FILE the whole policy ("-" reads standard input).
 
-    When the command returns, nothing that the new policy denies leaves a port any more.
+    When it has succeeded, nothing that the new policy denies leaves a port any more. If the switch
+    does not confirm that within 10 seconds, the command fails; the policy holds all the same for
+    everything that comes up, and for the rest as soon as the switch is back.
 
     \b
     Example:
@@ -254,7 +285,9 @@ def flows_add(socket: Path, flow: str, as_json: bool) -> None:
 @_json_option
 @click.pass_obj
 def flows_delete(socket: Path, match: str, as_json: bool) -> None:
-    """Delete the flows that MATCH selects, as ovs-ofctl del-flows; an empty MATCH selects all.
+    """Delete the flows that MATCH selects, as ovs-ofctl del-flows.
+
+    An empty MATCH selects all of them.
 
     \b
     Examples:
@@ -269,7 +302,11 @@ def flows_delete(socket: Path, match: str, as_json: bool) -> None:
 @_json_option
 @click.pass_obj
 def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
-    """Explain what happens to packets of TUPLE: its connection, entries, path and reason.
+    """Explain what happens to packets of TUPLE, and why.
+
+    Shows its connections and entries, the flows on its way, and what keeps it from hardware.
+    TUPLE: a protocol (tcp, udp, icmp), src=ADDR, dst=ADDR; sport=N, dport=N (icmp: type=N, id=N);
+    in_port=VPORT, eth_src=MAC and eth_dst=MAC where no entry tells them; zone=N.
 
     \b
     Example:
@@ -281,7 +318,7 @@ def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
 @main.command(context_settings=CONTEXT)
 @click.argument("file", type=click.Path(path_type=Path))
 def p4info(file: Path) -> None:
-    """Print tables, keys, actions, counters and headers of a P4Info FILE.
+    """Print what a P4Info FILE holds: tables, actions, counters.
 
     \b
     Example:
