@@ -9,7 +9,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
-
 from ptf_base import frames
 from ptf_base.entities import Match, table_entry
 from ptf_base.p4info import P4Names, Value
@@ -46,6 +45,8 @@ class Way(Enum):
     WIRE = "wire"
     DIRECT = "packet-out"
     PIPELINE = "pipeline packet-out"
+    WRITE = "write"
+    """No packets, but changes of entries while nothing is under way."""
 
 
 class Stimulus(NamedTuple):
@@ -61,14 +62,24 @@ class Stimulus(NamedTuple):
         return f"{how}: {frames.summary(self.frame)}\n    {self.frame.hex()}"
 
 
+class Change(NamedTuple):
+    """One update: `kind` is INSERT, MODIFY or DELETE. It may be one that must fail."""
+
+    kind: str
+    entry: Entry
+
+    def describe(self, way: Way, port: int) -> str:
+        return f"{way.value} {self.kind} {self.entry}"
+
+
 @dataclass(frozen=True)
 class Batch:
     """Packets that enter one way, one behind the other: through `port` if it is a wire, as if
-    received there if they go through the pipeline."""
+    received there if they go through the pipeline. Or one write, in the order of its changes."""
 
     way: Way
     port: int
-    stimuli: tuple[Stimulus, ...]
+    stimuli: tuple[Stimulus | Change, ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Case:
 
     @property
     def packets(self) -> int:
-        return sum(len(batch.stimuli) for batch in self.batches)
+        return sum(len(batch.stimuli) for batch in self.batches if batch.way is not Way.WRITE)
 
 
 def _value(value: Value | tuple[Value, Value]) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
-
 from ptf_base.counters import Count
 from ptf_base.wire import Wire
 

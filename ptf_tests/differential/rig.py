@@ -7,21 +7,22 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from differential import sentinels
-from differential.case import Batch, Entry, Way
-from differential.counters import Counts, read_counts
-from differential.sockets import PortSocket
 from ptf_base.entities import update
-from ptf_base.errors import RpcFailed
+from ptf_base.errors import RpcFailed, WriteFailed
 from ptf_base.p4info import P4Names
 from ptf_base.relay import Relay
 from ptf_base.switch import PROGRAM
-from ptf_base.target import Target
+from ptf_base.target import CPU_PORT, Target
 from ptf_base.wire import PacketIn, Wire, WireError
+
+from differential import sentinels
+from differential.case import Batch, Change, Entry, Stimulus, Way
+from differential.counters import Counts, read_counts
+from differential.sockets import PortSocket
 
 PATIENCE = 20.0
 """Seconds until a sentinel counts as lost; nothing waits for this in a run without failure."""
@@ -29,15 +30,17 @@ WRITE_BATCH = 500
 
 
 class Stuck(Exception):
-    """The target does not answer any more, or gave up; says what was missing, and its last words."""
+    """The target does not answer any more; says what was missing, and its last words."""
 
 
 @dataclass
 class Outputs:
-    """What came out of a batch, in order: frames by port, and packet-ins."""
+    """What came out of a batch, in order: frames by port, and packet-ins; of a write, the code of
+    each update."""
 
     frames: dict[int, list[bytes]] = field(default_factory=dict)
     packet_ins: list[PacketIn] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,18 @@ class Rig:
 
     _serial = 0
 
-    def __init__(self, name: str, program: Program, *, tamper=None) -> None:
+    def __init__(
+        self,
+        name: str,
+        program: Program,
+        *,
+        tamper: Callable[[Sequence[Entry]], Sequence[Entry]] | None = None,
+    ) -> None:
         self.name = name
         self._program = program
         self._tamper = tamper
+        self._sentinel = 0
+        self._codes: list[str] = []
         self._wire: Wire | None = None
         self._relay: Relay | None = None
         self._sockets: dict[int, PortSocket] = {}
@@ -96,43 +107,64 @@ class Rig:
 
     def start(self, entries: Sequence[Entry]) -> None:
         """Push the program, which empties the switch, and write the entries. Stuck or RpcFailed."""
-        try:
+        names = self._program.names
+        mine = [*sentinels.entries(names, self.ports)]
+        mine += self._tamper(entries) if self._tamper else entries
+        updates = [update("INSERT", e.entity(names)) for e in mine]
+        with self._stuck_if_silent():
             self.wire.push_pipeline(self._program.json)
-            names = self._program.names
-            mine = [*sentinels.entries(names, self.ports)]
-            mine += self._tamper(list(entries)) if self._tamper else entries
-            updates = [update("INSERT", e.entity(names)) for e in mine]
             for i in range(0, len(updates), WRITE_BATCH):
                 self.wire.write(updates[i : i + WRITE_BATCH])
+
+    def begin(self, batch: Batch) -> None:
+        """Send a batch and its sentinels, or do its write."""
+        Rig._serial += 1
+        self._codes = []
+        self._sentinel = Rig._serial
+        if batch.way is Way.WRITE:
+            self._codes = self._write([c for c in batch.stimuli if isinstance(c, Change)])
+            return
+        stimuli = [s for s in batch.stimuli if isinstance(s, Stimulus)]
+        marks = [sentinels.frame(self._sentinel, port) for port in (None, *self.ports)]
+        if batch.way is Way.WIRE:
+            send = self._sockets[batch.port].send
+            for stimulus in stimuli:
+                send(stimulus.frame)
+            for mark in marks:
+                send(mark)
+            return
+        for stimulus in stimuli:
+            self.wire.packet_out(stimulus.frame, stimulus.fields)
+        if batch.way is Way.PIPELINE:
+            for mark in marks:
+                self.wire.packet_out(mark, {"op": "PIPELINE", "port": self.ports[0]})
+            return
+        for port, mark in zip((CPU_PORT, *self.ports), marks, strict=True):
+            self.wire.packet_out(mark, {"op": "SEND", "port": port})
+
+    def finish(self) -> Outputs:
+        """Everything that came of the batch that was begun. Stuck if a sentinel is lost."""
+        return Outputs(codes=self._codes) if self._codes else self._collect(self._sentinel)
+
+    def _write(self, changes: Sequence[Change]) -> list[str]:
+        updates = [update(c.kind, c.entry.entity(self._program.names)) for c in changes]
+        with self._stuck_if_silent():
+            try:
+                self.wire.write(updates)
+            except WriteFailed as error:
+                return error.codes
+        return ["OK"] * len(updates)
+
+    @contextlib.contextmanager
+    def _stuck_if_silent(self) -> Iterator[None]:
+        try:
+            yield
         except RpcFailed as error:
             if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 raise Stuck(f"{self.name}: {error}\n{self.target.problem()}") from error
             raise
 
-    def send(self, batch: Batch) -> int:
-        """Send a batch and its sentinels; returns what `collect` needs to tell them."""
-        Rig._serial += 1
-        marks = [sentinels.frame(Rig._serial, port) for port in (None, *self.ports)]
-        if batch.way is Way.WIRE:
-            send = self._sockets[batch.port].send
-            for stimulus in batch.stimuli:
-                send(stimulus.frame)
-            for mark in marks:
-                send(mark)
-            return Rig._serial
-        for stimulus in batch.stimuli:
-            self.wire.packet_out(stimulus.frame, stimulus.fields)
-        if batch.way is Way.PIPELINE:
-            for mark in marks:
-                self.wire.packet_out(mark, {"op": "PIPELINE", "port": batch.port})
-        else:
-            cpu = self.target.cpu_port
-            for port, mark in zip((cpu, *self.ports), marks, strict=True):
-                self.wire.packet_out(mark, {"op": "SEND", "port": port})
-        return Rig._serial
-
-    def collect(self, serial: int) -> Outputs:
-        """Everything that came before the sentinels. Stuck if one is lost."""
+    def _collect(self, serial: int) -> Outputs:
         out = Outputs({port: [] for port in self.ports})
         deadline = time.monotonic() + PATIENCE
         waiting = {port: sentinels.frame(serial, port) for port in self.ports}
@@ -164,10 +196,8 @@ class Rig:
 
     def counts(self) -> Counts:
         """Every counter of the program that is not zero."""
-        try:
+        with self._stuck_if_silent():
             return read_counts(self.wire)
-        except RpcFailed as error:
-            raise Stuck(f"{self.name}: {error}\n{self.target.problem()}") from error
 
     def close(self) -> None:
         """End session, sockets and target. Idempotent."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from differential.case import Entry
 from ptf_base.p4info import P4Names, Value
+
+from differential.case import Entry
 
 VLAN = 4094
 VPORT = 1023
@@ -25,11 +26,11 @@ def entries(names: P4Names, ports: Sequence[int]) -> list[Entry]:
     keys = names.keys("vport")
     found: list[Entry] = []
     for port in ports:
-        match: dict[str, Value] = {name: 0 for name in keys}
+        match: dict[str, Value] = dict.fromkeys(keys, 0)
         match |= {"port": port, "vlan_present": 1, "vlan_id": VLAN}
         found.append(Entry("vport", match, "set_vport", {"vport": VPORT}))
         next_hop = FIRST_NEXT_HOP + port
-        params: dict[str, Value] = {name: 0 for name in names.params("nh_output")}
+        params: dict[str, Value] = dict.fromkeys(names.params("nh_output"), 0)
         found.append(
             Entry("next_hop", {"next_hop": next_hop}, "nh_output", {**params, "port": port})
         )
