@@ -93,10 +93,11 @@ def idle_end(context: Context) -> None:
             lambda: not control.connections(talk.sport), max(left, 0.0), 0.5
         )
         age = time.monotonic() - since
+    entries = "gone" if gone is not None else "still there"
+    connection = "gone" if forgotten is not None else "still there"
     context.expect(
         "an idle connection expires",
         gone is not None and forgotten is not None,
-        f"entries {'gone' if gone is not None else 'still there'} {entries_age:.0f} s and "
-        f"connection {'gone' if forgotten is not None else 'still there'} {age:.0f} s "
-        f"after the last packet (timeouts {IDLE_TIMEOUT:.0f} s and {ESTABLISHED_TIMEOUT:.0f} s)",
+        f"looked at {entries_age:.0f} s after its last packet: entries {entries}, at {age:.0f} s: "
+        f"connection {connection} (timeouts {IDLE_TIMEOUT:.0f} s and {ESTABLISHED_TIMEOUT:.0f} s)",
     )

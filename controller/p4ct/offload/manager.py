@@ -37,6 +37,10 @@ from p4ct.pipeline.result import Result
 __all__ = ["Candidate", "OffloadManager", "OffloadOptions"]
 
 
+RETRY_PERIOD = 1.0
+"""Seconds after which a refused connection is tried again (Linux's flowtable: about as often)."""
+
+
 @dataclass(frozen=True, slots=True)
 class OffloadOptions:
     """`capacity`: records at most; timeouts in seconds without a packet."""
@@ -47,8 +51,9 @@ class OffloadOptions:
     tcp_timeout: float = 3600.0
     udp_timeout: float = 180.0
     icmp_timeout: float = 180.0
-    batch: int = 256
-    """Installs, and removals, of one round at most."""
+    batch: int = 100
+    """Installs, removals and new timeouts of one round at most, each: together they fit one Write,
+    so that both entries of a record are always in the same."""
 
 
 @dataclass(slots=True)
@@ -82,6 +87,8 @@ class OffloadManager:
         self.records: dict[int, Record] = {}
         self.of_connection: dict[int, Record] = {}
         self._candidates: dict[int, Candidate] = {}
+        #: Connection id -> when the switch may be asked again after it refused the entries.
+        self._refused: dict[int, float] = {}
         self._by_mac: dict[tuple[int, bytes], set[Record]] = {}
 
         # Work for the next round.
@@ -133,7 +140,7 @@ class OffloadManager:
             return ending
         known = self.of_connection.get(connections[0].id)
         if known is None:
-            self._consider(pkt, in_vport, result, connections)
+            self._consider(pkt, in_vport, result, connections, now)
         elif known.state is not RecordState.LEAVING and result.outputs:
             # What policy drops says nothing about where the connection's stations are.
             self._watch(known, pkt, in_vport, result)
@@ -158,11 +165,18 @@ class OffloadManager:
                 return
 
     def _consider(
-        self, pkt: Packet, in_vport: int, result: Result, connections: list[Connection]
+        self,
+        pkt: Packet,
+        in_vport: int,
+        result: Result,
+        connections: list[Connection],
+        now: float,
     ) -> None:
         if not self.options.enabled:
             _explain(connections, reasons.DISABLED)
             return
+        if now < self._refused.get(connections[0].id, 0.0):
+            return  # the reason stays what the switch said
         half = half_of(pkt, in_vport, result, self.pipeline.ports)
         primary = min(connections, key=lambda c: c.id)
         candidate = self._candidates.get(primary.id)
@@ -277,6 +291,7 @@ class OffloadManager:
     def connection_gone(self, connection: Connection, cause: str = "connection ended") -> None:
         """Conntrack has dropped a connection: nothing of it stays in the switch."""
         self.forget(connection)
+        self._refused.pop(connection.id, None)
         record = self.of_connection.get(connection.id)
         if record is not None:
             self.remove(record, cause)
@@ -321,6 +336,11 @@ class OffloadManager:
             self.wake()
 
     # -- called by the rounds --------------------------------------------------------------
+
+    def refused(self, record: Record, now: float) -> None:
+        """The switch did not take the entries: do not ask again with every packet."""
+        for member in record.members:
+            self._refused[member.connection.id] = now + RETRY_PERIOD
 
     def leave(self, record: Record) -> None:
         """Forget a record that is gone from the switch; the caller counts it in `removed`."""

@@ -168,7 +168,7 @@ def _plan_removals(manager: OffloadManager, plan: _Plan) -> None:
 
 
 def _plan_retimes(manager: OffloadManager, plan: _Plan) -> None:
-    while manager.to_retime:
+    for _ in range(min(len(manager.to_retime), manager.options.batch)):
         record = manager.to_retime.popleft()
         record.retime = False
         if record.state is not RecordState.ACTIVE:
@@ -221,6 +221,7 @@ def _settle_install(
         if not record.cause:
             record.cause = f"{reasons.INSTALL_FAILED}: {worst.code} {worst.message}".rstrip()
         record.state = RecordState.LEAVING
+        manager.refused(record, now)
         manager.on_event("offload_failed", record, record.cause)
         return
     if record.state is RecordState.LEAVING:

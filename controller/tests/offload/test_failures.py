@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from p4ct.eswitch.entries import EswitchError
+from p4ct.eswitch.entries import EntryError, EswitchError, Op
 from p4ct.offload import reasons
 from p4ct.offload.manager import OffloadOptions
 
@@ -31,6 +32,14 @@ def test_one_refused_entry_takes_the_other_with_it(world: World, direction: int)
     assert "RESOURCE_EXHAUSTED" in connection.offload_reason
     assert world.manager.pool.used == 0
     assert tcp.send("vm1", ACK, b"by software") == "software"
+    assert tcp.send("ext", ACK, b"as well") == "software"
+    assert "RESOURCE_EXHAUSTED" in connection.offload_reason
+    assert world.manager.failed == {"RESOURCE_EXHAUSTED": 1}  # not asked again with every packet
+    world.switch.refuse = {}
+    world.later(1.5)
+    tcp.send("vm1", ACK, b"later")
+    tcp.send("ext", ACK, b"later")
+    assert tcp.send("vm1", ACK, b"it works") == "hardware"
 
 
 @pytest.mark.parametrize("row", ["L2PairEntry", "NextHopEntry"])
@@ -62,6 +71,30 @@ def test_full_is_pending_and_the_next_free_slot_is_taken() -> None:
     first.close()
     assert len(world.manager.pending) == 0
     assert second.send("vm1", ACK, b"my turn") == "hardware"
+
+
+def test_both_entries_of_a_record_fit_one_write(world: World) -> None:
+    """The client sends at most 1000 updates in one Write; a record must not be split over two."""
+    world.auto_round = False
+    sizes: list[int] = []
+    write = world.switch.write
+
+    async def watch(ops: Sequence[Op]) -> list[EntryError | None]:
+        sizes.append(len(ops))
+        return await write(ops)
+
+    world.switch.write = watch  # type: ignore[method-assign]
+    open_ones = [Tcp(world, sport=1000 + n).open() for n in range(300)]
+    world.rounds()
+    assert len(world.switch.ct) == 600
+    for tcp in open_ones:
+        tcp.send("vm1", FIN | ACK)
+    world.rounds()
+    for tcp in open_ones:
+        tcp.send("ext", FIN | ACK)
+    world.rounds()
+    assert world.switch.empty
+    assert max(sizes) <= 1000
 
 
 def test_a_fin_while_the_entries_are_being_written(world: World) -> None:
