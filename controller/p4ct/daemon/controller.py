@@ -240,7 +240,14 @@ class Controller:
 
     def _punt(self, payload: bytes, info: PuntInfo) -> None:
         if self._early is None:
-            self.slow_path.punt(payload, info, self.clock())
+            try:
+                self.slow_path.punt(payload, info, self.clock())
+            except Exception:
+                # A defect of ours must cost this packet only, and be seen without filling the log.
+                drops = self.slow_path.drops
+                drops["internal error"] += 1
+                if drops["internal error"].bit_count() == 1:
+                    log.exception("packet dropped (%d so far): %r", drops["internal error"], info)
         elif len(self._early) < MAX_EARLY:
             self._early.append((payload, info))
         else:

@@ -340,3 +340,27 @@ def test_a_flow_that_names_nothing_is_never_half_applied(config: Path) -> None:
             assert [flow.rule for flow in bench.controller.pipeline.flows] == before
 
     asyncio.run(main())
+
+
+def test_a_defect_costs_one_packet_and_is_counted(
+    config: Path, monkeypatch: Any, caplog: Any
+) -> None:
+    async def main() -> None:
+        async with running(config) as bench:
+            controller = bench.controller
+
+            def broken(*_: object) -> None:
+                raise ZeroDivisionError("a defect")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(controller.pipeline, "process", broken)
+                for sport in range(1, 6):
+                    await bench.tcp(1, ACK, sport)
+            assert controller.slow_path.drops == {"internal error": 5}
+            await bench.connect()
+
+    asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if "packet dropped" in record.message]
+    assert [text.partition(")")[0] for text in told] == [
+        f"packet dropped ({n} so far" for n in (1, 2, 4)
+    ]
