@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from p4ct.conntrack import Connection, Direction, Tracker, Tuple
-from p4ct.conntrack.format import conntrack_line
+from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.offload.decide import half_of
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.recheck import sample_packet
@@ -16,6 +16,8 @@ from p4ct.pipeline.access import PeekConntrack
 from p4ct.pipeline.execute import Pipeline
 
 __all__ = ["Asked", "explain"]
+
+SYN = 0x02
 
 
 class Asked(Protocol):
@@ -56,7 +58,11 @@ def explain(
             found.append(match)
     connections = [_connection(c, d, manager, now) for c, d in found]
     in_port, eth_src, eth_dst = _link(asked, found, manager)
-    answer: dict[str, Any] = {"tuple": str(own), "connections": connections, "trace": []}
+    answer: dict[str, Any] = {
+        "tuple": f"{protocol_name(own.proto)} {own}",
+        "connections": connections,
+        "trace": [],
+    }
     if not in_port:
         names = ", ".join(pipeline.ports.by_name)
         answer["verdict"] = f"unknown ingress; add in_port=… (one of {names}) for the way it takes"
@@ -76,7 +82,8 @@ def explain(
         visits=(),
         policy_version=0,
     )
-    pkt = sample_packet(half)
+    # Without a connection, the question is whether one may begin.
+    pkt = sample_packet(half) if found else sample_packet(half, SYN)
     trace: list[str] = []
     result = pipeline.process(pkt, in_port, now, ct=PeekConntrack(tracker), trace=trace)
     outputs = ", ".join(pipeline.ports.name(port) for port in result.outputs)

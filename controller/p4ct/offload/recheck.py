@@ -18,10 +18,11 @@ from p4ct.pipeline.execute import Pipeline
 __all__ = ["decide_again", "sample_packet", "still_allowed"]
 
 TCP, UDP = 6, 17
+ACK = 0x10
 
 
-def sample_packet(half: Half) -> Packet:
-    """A packet of an open connection that the entry of this half would match."""
+def sample_packet(half: Half, tcp_flags: int = ACK) -> Packet:
+    """A packet that the entry of this half would match; of an open connection by default."""
     source, target = half.l2.eth_src, half.l2.eth_dst
     if half.proto == TCP:
         frame = build.tcp_frame(
@@ -31,7 +32,7 @@ def sample_packet(half: Half) -> Packet:
             dst=half.dst,
             sport=half.sport,
             dport=half.dport,
-            flags=0x10,
+            flags=tcp_flags,
         )
     elif half.proto == UDP:
         frame = build.udp_frame(
