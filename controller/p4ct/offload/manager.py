@@ -369,6 +369,9 @@ class OffloadManager:
             if gain[0]:
                 # NORMAL does not see these packets, but the station that sends them is alive.
                 self.pipeline.macs.refresh(0, half.l2.eth_src, half.l2.vport, now)
+                for member in record.members:
+                    connection = member.connection
+                    connection.expires = max(connection.expires, now + connection.timeout)
         self.forwarded = (packets, octets)
 
     def refill(self) -> None:

@@ -139,6 +139,16 @@ def test_a_connection_expires_by_the_last_packet_that_hardware_saw() -> None:
     assert world.connections() == []
 
 
+def test_the_remaining_time_follows_what_hardware_forwards(world: World) -> None:
+    world.tracker.timeouts = Timeouts(tcp_established=30.0)
+    tcp = Tcp(world).offload()
+    world.later(20.0)
+    tcp.send("vm1", ACK, b"by hardware")
+    world.refresh()
+    (connection,) = world.connections()
+    assert connection.expires - world.now == pytest.approx(30.0)
+
+
 def test_a_new_mac_pair_is_decided_again(world: World) -> None:
     tcp = Tcp(world).offload()
     twin = bytes.fromhex("020000000099")
