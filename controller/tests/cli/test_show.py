@@ -144,7 +144,7 @@ def test_explain(world: World, capsys: Any) -> None:
     question = parse_tuple(text, world.ports)
     show.explanation(explain(question, world.pipeline, world.tracker, world.manager, world.now))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "tuple:      src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80"
+    assert lines[0] == "tuple:      tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80"
     assert re.fullmatch(r"connection: tcp .* \[OFFLOAD\] .* \(original direction\)", lines[1])
     assert lines[2] == (
         "offloaded:  index 0/0, active, idle timeout 3600 s, original 4 packets 524 bytes, "
@@ -161,7 +161,7 @@ def test_explain_of_nothing_known(world: World, capsys: Any) -> None:
     question = parse_tuple("udp src=10.9.9.9 dst=10.0.0.3", world.ports)
     show.explanation(explain(question, world.pipeline, world.tracker, world.manager, world.now))
     assert capsys.readouterr().out.splitlines() == [
-        "tuple:      src=10.9.9.9 dst=10.0.0.3 sport=0 dport=0",
+        "tuple:      udp src=10.9.9.9 dst=10.0.0.3 sport=0 dport=0",
         "connection: none",
         "verdict:    unknown ingress; add in_port=… (one of vm1, ext) for the way it takes",
     ]
