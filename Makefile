@@ -10,6 +10,8 @@ MAKEFLAGS += --no-print-directory
 
 TARGET ?= softswitch
 TEST ?=
+PACKETS ?= 5000
+SEED ?=
 PTF_TARGETS := softswitch bmv2
 ifeq ($(filter $(TARGET),$(PTF_TARGETS)),)
 $(error TARGET=$(TARGET) is unknown; it is one of: $(PTF_TARGETS))
@@ -22,14 +24,14 @@ pytest := $(python) -m pytest -q
 test_words := $(subst ., ,$(TEST))
 test_path := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py$(subst $() ,,$(foreach word,$(wordlist 2,9,$(test_words)),::$(word))),ptf_tests)
 
-.PHONY: help run cli test check lint types imports drift unit ptf topo-test p4 bench doctor shell \
-        clean setup lock _ptf_bmv2
+.PHONY: help run cli test check lint types imports drift unit ptf differential topo-test p4 bench \
+        doctor shell clean setup lock _ptf_bmv2
 
 help: ## this list
 	@echo 'p4ct: connection-tracking offload to a P4 eswitch.  Start with: make run'
 	@echo
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
-	  | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	  | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  TARGET=softswitch|bmv2 chooses the switch for run, cli and ptf (default softswitch).'
 	@echo '  TEST=file[.Class[.method]] chooses the packet tests for ptf.'
@@ -82,6 +84,9 @@ ptf: setup ## packet tests of the P4 program on TARGET [TEST=...]
 _ptf_bmv2:
 	@if command -v simple_switch_grpc >/dev/null; then $(MAKE) ptf TARGET=bmv2 TEST=; \
 	 else echo '== packet tests on bmv2: skipped, simple_switch_grpc is not on the PATH'; fi
+
+differential: setup ## random packets on softswitch and bmv2, all must be equal [PACKETS=5000 SEED=]
+	@$(private) $(python) ptf_tests/differential --packets $(PACKETS) $(if $(SEED),--seed $(SEED))
 
 topo-test: setup ## the topology's tests, the whole scenario among them
 	@echo '== topology, end to end'

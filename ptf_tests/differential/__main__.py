@@ -26,7 +26,9 @@ LEFT, RIGHT = "softswitch", "bmv2"
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 without a difference, 1 with one, 2 if a target cannot run."""
-    parser = argparse.ArgumentParser(prog="differential", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="differential", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--packets", type=int, default=5000, help="default 5000")
     parser.add_argument("--seed", type=int, help="default: drawn, and printed")
     parser.add_argument("--round", type=int, help="that round only, of a run that failed")

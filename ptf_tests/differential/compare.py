@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from ptf_base import frames
+from ptf_base.counters import Count
 from ptf_base.traffic import describe_packet_in
 
 from differential.case import Batch, Case
-from differential.counters import Counts
+from differential.counters import Cell, Counts
 from differential.rig import Outputs, Rig, Stuck
 
 
@@ -24,6 +25,7 @@ class Difference:
     kind: str
     batch: int | None
     lines: tuple[str, ...]
+    cells: frozenset[Cell] = frozenset()
 
 
 class Pair:
@@ -35,8 +37,11 @@ class Pair:
         self.seen: Counter[str] = Counter()
         """What came out, by kind: frames that left, and packet-ins by reason."""
 
-    def run(self, case: Case, *, count: bool = True) -> Difference | None:
-        """The first difference of a case, which starts on empty switches."""
+    def run(self, case: Case, *, only: Collection[Cell] | None = None) -> Difference | None:
+        """The first difference of a case, which starts on empty switches.
+
+        At its end all counters are compared, or `only` some.
+        """
         try:
             rigs = self._opened()
             for rig in rigs:
@@ -45,10 +50,11 @@ class Pair:
                 found = self._compare(rigs, batch)
                 if found is not None:
                     return Difference(found[0], index, found[1])
-            if not count:
+            left, right = (rig.counts(only) for rig in rigs)
+            cells = frozenset(c for c in {*left, *right} if left.get(c) != right.get(c))
+            if not cells:
                 return None
-            lines = _counters(rigs, [rig.counts() for rig in rigs])
-            return Difference("counters", None, lines) if lines else None
+            return Difference("counters", None, _counters(rigs, cells, left, right), cells)
         except Stuck as error:
             self.close()
             return Difference("stuck", None, tuple(str(error).splitlines()))
@@ -112,14 +118,14 @@ def _packet_ins(rigs: tuple[Rig, Rig], left: Outputs, right: Outputs) -> tuple[s
     return ()
 
 
-def _counters(rigs: tuple[Rig, Rig], counts: list[Counts]) -> tuple[str, ...]:
-    left, right = counts
+def _counters(
+    rigs: tuple[Rig, Rig], cells: Collection[Cell], left: Counts, right: Counts
+) -> tuple[str, ...]:
     lines: list[str] = []
-    for cell in sorted({*left, *right}):
-        a, b = left.get(cell), right.get(cell)
-        if a != b:
-            lines.append(f"{cell.counter} {cell.what}:")
-            lines += _side(rigs[0], str(a)) + _side(rigs[1], str(b))
+    for cell in sorted(cells):
+        lines.append(f"{cell.counter} {cell.what}:")
+        lines += _side(rigs[0], str(left.get(cell, Count())))
+        lines += _side(rigs[1], str(right.get(cell, Count())))
     return tuple(lines)
 
 

@@ -108,7 +108,11 @@ class PacketOuts:
     def _payload(self) -> bytes:
         """Unlike a frame on a wire, it may be shorter than 14 bytes, and empty."""
         frame = self._packets.frame(self._rng.randrange(PORTS))
-        return frame if self._rng.random() < 0.9 else frame[: self._rng.randrange(60)]
+        return (
+            frame
+            if self._rng.random() < 0.9
+            else frame[: self._rng.randrange(self._rng.choice((15, 60)))]
+        )
 
     def _fields(self, **known: int) -> dict[str, Value]:
         """The whole packet-out header: what is not `known` is drawn."""

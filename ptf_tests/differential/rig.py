@@ -7,7 +7,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from ptf_base.wire import PacketIn, Wire, WireError
 
 from differential import sentinels
 from differential.case import Batch, Change, Entry, Stimulus, Way
-from differential.counters import Counts, read_counts
+from differential.counters import Cell, Counts, read_counts
 from differential.sockets import PortSocket
 
 PATIENCE = 20.0
 """Seconds until a sentinel counts as lost; nothing waits for this in a run without failure."""
+LOOK_AGAIN = 0.5
 WRITE_BATCH = 500
 
 
@@ -186,18 +187,20 @@ class Rig:
         return out
 
     def _next_packet_in(self, deadline: float) -> PacketIn:
-        try:
-            got = self.wire.next_packet_in(max(0.001, deadline - time.monotonic()))
-        except WireError as error:
-            raise Stuck(f"{self.name}: {error}\n{self.target.problem()}") from error
-        if got is None:
-            raise Stuck(f"{self.name}: no sentinel came up\n{self.target.problem()}")
-        return got
+        while time.monotonic() < deadline:
+            try:
+                # A stream that has ended is noticed once nothing is left to take.
+                got = self.wire.next_packet_in(LOOK_AGAIN)
+            except WireError as error:
+                raise Stuck(f"{self.name}: {error}\n{self.target.problem()}") from error
+            if got is not None:
+                return got
+        raise Stuck(f"{self.name}: no sentinel came up\n{self.target.problem()}")
 
-    def counts(self) -> Counts:
-        """Every counter of the program that is not zero."""
+    def counts(self, only: Collection[Cell] | None = None) -> Counts:
+        """Every counter of the program that is not zero, or `only` some of them."""
         with self._stuck_if_silent():
-            return read_counts(self.wire)
+            return read_counts(self.wire, only)
 
     def close(self) -> None:
         """End session, sockets and target. Idempotent."""

@@ -74,7 +74,7 @@ def _explain(
     pair: Pair, case: Case, found: Difference, say: Callable[[str], None], *, shrink: bool
 ) -> None:
     def fails(smaller: Case) -> bool:
-        again = pair.run(smaller, count=found.kind == "counters")
+        again = pair.run(smaller, only=found.cells)
         return again is not None and again.kind == found.kind
 
     if shrink:
