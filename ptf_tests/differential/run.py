@@ -82,7 +82,10 @@ def _explain(
         case = shrinker.shrink(case, found.batch)
         again = pair.run(case)
         if again is None:
-            say("it does not come again in a run of its own: a race in one of the targets?")
+            say(
+                "it does not always come: a race in a target, or the program reads what P4 leaves "
+                "undefined, such as a field of an invalid header"
+            )
         else:
             found = again
         say(f"the smallest case: {len(case.entries)} entries, {case.packets} packets")
