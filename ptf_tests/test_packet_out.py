@@ -90,6 +90,18 @@ class RouteWithLowTtl(StationsTest):
         assert drops.count().packets == 1
 
 
+class NextHopWithoutFrame(StationsTest):
+    """Fewer bytes than an Ethernet header are no frame that a next hop could change: dropped."""
+
+    def runTest(self):
+        self.add_next_hop(51, EXT.port, vlan_op="PUSH", vlan_id=100)
+        drops = self.watch("drop_counter", "BAD_PACKET_OUT")
+        for length in (0, 1, 13):
+            self.packet_out(bytes(length), "NEXT_HOP", next_hop=51)
+        self.verify_nothing_else()
+        assert drops.count().packets == 3
+
+
 class NextHopThatDrops(StationsTest):
     """A next hop that drops or does not exist: nothing leaves, and the drop is counted."""
 

@@ -192,7 +192,7 @@ MEMBERS = {
     ("DropReason", "POLICER_EXCEPTION"): "the policer, class EXCEPTION",
     ("DropReason", "POLICER_DRAIN"): "the policer, class DRAIN",
     ("DropReason", "NEXT_HOP"): "a next hop that drops",
-    ("DropReason", "BAD_PACKET_OUT"): "unknown operation or next hop, or a TTL too low to route",
+    ("DropReason", "BAD_PACKET_OUT"): "unknown operation or next hop, no frame, or a TTL too low",
     ("PacketOutOp", "SEND"): "send unchanged to a port",
     ("PacketOutOp", "NEXT_HOP"): "apply a next hop, without MTU check and counters",
     ("PacketOutOp", "PIPELINE"): "run through the pipeline as if received on a port",

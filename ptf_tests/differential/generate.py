@@ -77,12 +77,7 @@ class PacketOuts:
             return self.window_write(rng.choice(self._world.pools.conn_indices))
         if rng.random() < 0.08:
             op = rng.choice([o for o in range(256) if o not in self.ops.values()])
-        payload = self._payload()
-        if op == self.ops["NEXT_HOP"]:
-            # To push a tag the program reads the Ethernet header; of an invalid one P4 says that
-            # its fields are undefined, and each target has other old bytes there.
-            payload = payload.ljust(14, b"\0")
-        return Stimulus(payload, self._fields(op=op))
+        return Stimulus(self._payload(), self._fields(op=op))
 
     def window_write(self, index: int) -> Stimulus:
         """End, maximum end, maximum window, highest ack and scale, for both directions."""
