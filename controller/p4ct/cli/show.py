@@ -105,6 +105,8 @@ def explanation(answer: dict[str, Any]) -> None:
         click.echo("connection: none")
     for line in answer["trace"]:
         click.echo(f"    {line}")
+    if "assumed" in answer:
+        click.echo(f"assumed:    {answer['assumed']}")
     click.echo(f"verdict:    {answer['verdict']}")
     if "eswitch" in answer:
         click.echo(f"eswitch:    {answer['eswitch']}")

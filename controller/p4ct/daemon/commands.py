@@ -170,7 +170,12 @@ async def explain_tuple(controller: Controller, arguments: TupleText) -> Any:
         raise CommandError(str(error)) from None
     await controller.refresh()
     return explain(
-        question, controller.pipeline, controller.tracker, controller.manager, controller.clock()
+        question,
+        controller.pipeline,
+        controller.tracker,
+        controller.manager,
+        controller.slow_path.stations,
+        controller.clock(),
     )
 
 

@@ -14,6 +14,7 @@ from p4ct.eswitch.entries import PuntInfo
 from p4ct.eswitch.enums import PuntReason
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.record import Record
+from p4ct.offload.stations import Stations
 from p4ct.packet.build import pop_vlan, push_vlan
 from p4ct.packet.parse import parse
 from p4ct.pipeline.execute import Pipeline
@@ -43,6 +44,7 @@ class SlowPath:
         #: Packets dropped here, apart from the pipeline's own drops, by reason.
         self.drops: Counter[str] = Counter()
         self.held = 0
+        self.stations = Stations()
 
     def punt(self, payload: bytes, info: PuntInfo, now: float) -> None:
         """Handle one packet-in."""
@@ -58,6 +60,7 @@ class SlowPath:
         ending = self.manager.packet(pkt, vport.id, result, now)
         if not result.outputs:
             return
+        self.stations.note(pkt, vport.id)
         if ending:
             self._hold(frame, result, ending)
         else:

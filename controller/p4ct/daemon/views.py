@@ -170,6 +170,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
         "offload": {
             "capacity": manager.pool.capacity,
             "removed": dict(manager.removed),
+            "withdrawn": dict(manager.withdrawn),
             "failed": dict(manager.failed),
             "drift": dict(manager.drift),
             "in_flight": len(states) - active,

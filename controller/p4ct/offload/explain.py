@@ -9,8 +9,9 @@ from p4ct.conntrack import Connection, Direction, Tracker, Tuple
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.offload.decide import half_of
 from p4ct.offload.manager import OffloadManager
-from p4ct.offload.recheck import sample_packet
+from p4ct.offload.recheck import ACK, sample_packet
 from p4ct.offload.record import Half, L2Key, NextHopKey
+from p4ct.offload.stations import Stations
 from p4ct.packet.text import format_mac
 from p4ct.pipeline.access import PeekConntrack
 from p4ct.pipeline.execute import Pipeline
@@ -18,6 +19,8 @@ from p4ct.pipeline.execute import Pipeline
 __all__ = ["Asked", "explain"]
 
 SYN = 0x02
+#: Two unicast addresses that no station has, and that are not the same.
+PLACEHOLDERS = (bytes.fromhex("02fffffffff1"), bytes.fromhex("02fffffffff2"))
 
 
 class Asked(Protocol):
@@ -46,7 +49,12 @@ class Asked(Protocol):
 
 
 def explain(
-    asked: Asked, pipeline: Pipeline, tracker: Tracker, manager: OffloadManager, now: float
+    asked: Asked,
+    pipeline: Pipeline,
+    tracker: Tracker,
+    manager: OffloadManager,
+    stations: Stations,
+    now: float,
 ) -> dict[str, Any]:
     """Connections of the tuple, their entries, and the way of such a packet through the policy."""
     own = Tuple(asked.version, asked.proto, asked.src, asked.dst, asked.sport, asked.dport)
@@ -56,19 +64,49 @@ def explain(
         match = tracker.find(own, zone)
         if match is not None:
             found.append(match)
-    connections = [_connection(c, d, manager, now) for c, d in found]
-    in_port, eth_src, eth_dst = _link(asked, found, manager)
     answer: dict[str, Any] = {
         "tuple": f"{protocol_name(own.proto)} {own}",
-        "connections": connections,
+        "connections": [_connection(c, d, manager, now) for c, d in found],
         "trace": [],
     }
-    if not in_port:
+    link = _link(asked, found, manager, stations)
+    if not link.vport:
         names = ", ".join(pipeline.ports.by_name)
         answer["verdict"] = f"unknown ingress; add in_port=… (one of {names}) for the way it takes"
         return answer
-    half = Half(
-        l2=L2Key(in_port, eth_src, eth_dst),
+    guessed = [
+        name
+        for name, mac in (("eth_src", link.eth_src), ("eth_dst", link.eth_dst))
+        if mac in PLACEHOLDERS
+    ]
+    if guessed:
+        answer["assumed"] = (
+            f"{' and '.join(guessed)} not known; add {' '.join(f'{n}=…' for n in guessed)} if the "
+            "policy or the learning switch depends on it"
+        )
+    # Without a connection, the question is whether one may begin.
+    pkt = sample_packet(_half(own, link), ACK if found else SYN)
+    trace: list[str] = []
+    result = pipeline.process(pkt, link.vport, now, ct=PeekConntrack(tracker), trace=trace)
+    outputs = ", ".join(pipeline.ports.name(port) for port in result.outputs)
+    answer["trace"] = trace
+    answer["verdict"] = f"forward to {outputs}" if outputs else f"drop: {result.drop_reason}"
+    held = [item for item in answer["connections"] if item["offloaded"]]
+    decided = half_of(pkt, link.vport, result, pipeline.ports)
+    if held:
+        record = held[0]["record"]
+        answer["eswitch"] = f"an entry holds it: index {record['index']}/{record['generation']}"
+    elif isinstance(decided, Half):
+        answer["eswitch"] = "an entry can hold this direction"
+    else:
+        answer["eswitch"] = f"no entry: {decided or 'no established connection'}"
+    return answer
+
+
+def _half(own: Tuple, link: L2Key) -> Half:
+    """As much of a half as a packet needs to be synthesised."""
+    return Half(
+        l2=link,
         version=own.version,
         src=own.src,
         dst=own.dst,
@@ -82,19 +120,6 @@ def explain(
         visits=(),
         policy_version=0,
     )
-    # Without a connection, the question is whether one may begin.
-    pkt = sample_packet(half) if found else sample_packet(half, SYN)
-    trace: list[str] = []
-    result = pipeline.process(pkt, in_port, now, ct=PeekConntrack(tracker), trace=trace)
-    outputs = ", ".join(pipeline.ports.name(port) for port in result.outputs)
-    answer["trace"] = trace
-    answer["verdict"] = f"forward to {outputs}" if outputs else f"drop: {result.drop_reason}"
-    decided = half_of(pkt, in_port, result, pipeline.ports)
-    if isinstance(decided, Half):
-        answer["eswitch"] = "an entry can hold this direction"
-    else:
-        answer["eswitch"] = f"no entry: {decided or 'no established connection'}"
-    return answer
 
 
 def _connection(
@@ -123,17 +148,27 @@ def _connection(
 
 
 def _link(
-    asked: Asked, found: list[tuple[Connection, Direction]], manager: OffloadManager
-) -> tuple[int, bytes, bytes]:
-    """Ingress and MAC addresses: as asked, else those of the connection's entry."""
-    in_port, eth_src, eth_dst = asked.in_port, asked.eth_src, asked.eth_dst
+    asked: Asked,
+    found: list[tuple[Connection, Direction]],
+    manager: OffloadManager,
+    stations: Stations,
+) -> L2Key:
+    """Ingress and MAC addresses: as asked, else of the connection's entry, else as last seen."""
+    known: list[L2Key] = []
     for connection, direction in found:
         record = manager.of_connection.get(connection.id)
-        if record is None:
-            continue
-        for member in record.members:
-            if member.connection is connection:
-                l2 = record.halves[member.direction(direction)].l2
-                in_port = in_port or l2.vport
-                eth_src, eth_dst = eth_src or l2.eth_src, eth_dst or l2.eth_dst
-    return in_port, eth_src or bytes(6), eth_dst or bytes(6)
+        for member in record.members if record is not None else ():
+            if record is not None and member.connection is connection:
+                known.append(record.halves[member.direction(direction)].l2)
+    source, target = stations.find(asked.src), stations.find(asked.dst)
+    if source is not None and target is not None:
+        known.append(L2Key(source.vport, source.mac, target.mac))
+    elif source is not None:
+        known.append(L2Key(source.vport, source.mac, b""))
+    elif target is not None:
+        known.append(L2Key(0, b"", target.mac))
+    return L2Key(
+        asked.in_port or next((link.vport for link in known if link.vport), 0),
+        asked.eth_src or next((link.eth_src for link in known if link.eth_src), PLACEHOLDERS[0]),
+        asked.eth_dst or next((link.eth_dst for link in known if link.eth_dst), PLACEHOLDERS[1]),
+    )

@@ -104,6 +104,8 @@ class OffloadManager:
         #: (packets, bytes) that entries have forwarded, as far as read.
         self.forwarded = (0, 0)
         self.removed: Counter[str] = Counter()
+        #: Records that never forwarded: refused, or taken back before the switch had answered.
+        self.withdrawn: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.drift: Counter[str] = Counter()
         self.wake: Callable[[], None] = lambda: None

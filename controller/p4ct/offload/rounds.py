@@ -285,7 +285,7 @@ async def _finish(
     for record in leaving:
         was_active = record.installed_at > 0
         manager.leave(record)
-        manager.removed[record.cause] += 1
+        (manager.removed if was_active else manager.withdrawn)[record.cause] += 1
         for member in record.members:
             if was_active:
                 manager.tracker.release(member.connection, now, record.last_seen)

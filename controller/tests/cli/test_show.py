@@ -142,7 +142,16 @@ def test_explain(world: World, capsys: Any) -> None:
     offload(world)
     text = "tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80"
     question = parse_tuple(text, world.ports)
-    show.explanation(explain(question, world.pipeline, world.tracker, world.manager, world.now))
+    show.explanation(
+        explain(
+            question,
+            world.pipeline,
+            world.tracker,
+            world.manager,
+            world.slow_path.stations,
+            world.now,
+        )
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "tuple:      tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80"
     assert re.fullmatch(r"connection: tcp .* \[OFFLOAD\] .* \(original direction\)", lines[1])
@@ -152,14 +161,23 @@ def test_explain(world: World, capsys: Any) -> None:
     )
     assert lines[-2:] == [
         "verdict:    forward to ext",
-        "eswitch:    an entry can hold this direction",
+        "eswitch:    an entry holds it: index 0/0",
     ]
     assert len(lines) > 6, "the trace is in between"
 
 
 def test_explain_of_nothing_known(world: World, capsys: Any) -> None:
     question = parse_tuple("udp src=10.9.9.9 dst=10.0.0.3", world.ports)
-    show.explanation(explain(question, world.pipeline, world.tracker, world.manager, world.now))
+    show.explanation(
+        explain(
+            question,
+            world.pipeline,
+            world.tracker,
+            world.manager,
+            world.slow_path.stations,
+            world.now,
+        )
+    )
     assert capsys.readouterr().out.splitlines() == [
         "tuple:      udp src=10.9.9.9 dst=10.0.0.3 sport=0 dport=0",
         "connection: none",

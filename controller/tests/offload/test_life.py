@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 from p4ct.conntrack import Timeouts
+from p4ct.daemon.tuples import parse_tuple
 from p4ct.offload import reasons
+from p4ct.offload.explain import explain
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet import build
 
@@ -276,3 +278,49 @@ def test_disabled_offload_says_so(world: World) -> None:
     (connection,) = world.connections()
     assert connection.offload_reason == reasons.DISABLED
     assert not world.switch.ct
+
+
+def ask(world: World, text: str) -> dict[str, object]:
+    return explain(
+        parse_tuple(text, world.ports),
+        world.pipeline,
+        world.tracker,
+        world.manager,
+        world.slow_path.stations,
+        world.now,
+    )
+
+
+def test_explain_asks_as_the_next_packet_would(world: World) -> None:
+    answer = ask(world, "tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80")
+    assert answer["verdict"] == "forward to ext"
+    assert "assumed" not in answer
+    answer = ask(world, "tcp src=10.0.0.3 dst=10.0.0.1 sport=40000 dport=22")
+    assert answer["verdict"] == "drop: action drop"
+
+
+def test_explain_says_what_it_assumed(world: World) -> None:
+    answer = ask(world, "udp src=10.0.0.1 dst=192.0.2.1 dport=53")
+    assert answer["verdict"] == "forward to ext"
+    assert str(answer["assumed"]).startswith("eth_dst not known")
+    assert "flood" in str(answer["eswitch"]) or "no established" in str(answer["eswitch"])
+
+
+def test_explain_of_a_connection_that_went_back_to_software(world: World) -> None:
+    tcp = Tcp(world).offload()
+    world.manager.mac_moved(0, MAC["ext"])
+    world.rounds()
+    answer = ask(world, "tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80")
+    assert answer["verdict"] == "forward to ext"
+    assert answer["eswitch"] == "an entry can hold this direction"
+    assert tcp.send("vm1", ACK, b"x") == "software"
+
+
+def test_what_never_forwarded_was_withdrawn_and_not_removed(world: World) -> None:
+    world.auto_round = False
+    tcp = Tcp(world).open()
+    tcp.send("ext", RST | ACK)
+    world.rounds()
+    assert world.switch.empty
+    assert world.manager.removed.total() == 0
+    assert world.manager.withdrawn.total() == 1
