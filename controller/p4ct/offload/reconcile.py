@@ -10,7 +10,7 @@ is therefore never cut.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from p4ct.conntrack import ConntrackFull, Direction, FlowState, TcpState
@@ -64,8 +64,7 @@ async def reconcile(
     makes manager and switch agree.  Whoever waits for a record to be gone waits for that.
     """
     entries = await port.read_ct_entries()
-    l2_rows = {row.l2_id: row for row in await port.read_l2_pairs()}
-    next_hops = {row.next_hop: row for row in await port.read_next_hops()}
+    found_l2, found_hops = await port.read_l2_pairs(), await port.read_next_hops()
     flows = await port.read_flows()
     old_paths = [path.id for path in manager.paths]
     if old_paths:
@@ -73,12 +72,7 @@ async def reconcile(
     # From here on nothing was decided under an older policy than that of now.
     before = {(r.index, r.generation): r for r in manager.records.values()}
     _forget_everything(manager, clock())
-    for row in l2_rows.values():
-        manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
-    for hop in next_hops.values():
-        if hop.kind == "output":
-            key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id)
-            manager.next_hops.adopt(key, hop.next_hop, hop)
+    l2_rows, next_hops, strays = _adopt_rows(manager, found_l2, found_hops)
     manager.paths.reserve(e.action.path for e in entries if isinstance(e.action, CtForward))
 
     drift = Drift()
@@ -94,7 +88,8 @@ async def reconcile(
         else:
             drift.removed[outcome] += 1
             rejected.append(group)
-            manager.pool.adopt(index, group[0].action.generation)
+            if index < manager.pool.capacity:
+                manager.pool.adopt(index, group[0].action.generation)
     found = {(r.index, r.generation) for r in adopted}
     drift.kept = len(adopted)
     drift.lost = sum(
@@ -104,7 +99,7 @@ async def reconcile(
     )
     await zero_unknown(manager, port)
     await _write_back(manager, port, adopted)
-    await _remove(manager, port, rejected, flows, before, clock)
+    await _remove(manager, port, rejected, flows, strays, before, clock)
     # Nothing counts under the ids of before any more.
     ids = manager.paths.unreserve()
     if ids:
@@ -141,6 +136,35 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
     manager.l2_rows = SharedRows()
     manager.next_hops = SharedRows()
     manager.paths = Paths(manager.paths.size)
+
+
+def _adopt_rows(
+    manager: OffloadManager,
+    found_l2: Iterable[L2PairEntry],
+    found_hops: Iterable[NextHopEntry],
+) -> tuple[dict[int, L2PairEntry], dict[int, NextHopEntry], list[L2PairEntry | NextHopEntry]]:
+    """Rows that entries may use, by number, and strays: rows that this controller never writes.
+
+    A stray gives a number that another row has, does what another row does, or does what we never
+    ask for; what uses it cannot stay, and then it goes as well.
+    """
+    l2_rows: dict[int, L2PairEntry] = {}
+    next_hops: dict[int, NextHopEntry] = {}
+    strays: list[L2PairEntry | NextHopEntry] = []
+    for row in found_l2:
+        if row.l2_id == 0 or row.l2_id in l2_rows:
+            strays.append(row)
+            continue
+        l2_rows[row.l2_id] = row
+        manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
+    for hop in found_hops:
+        key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id)
+        if hop.kind != "output" or manager.next_hops.number(key) is not None:
+            strays.append(hop)
+            continue
+        next_hops[hop.next_hop] = hop
+        manager.next_hops.adopt(key, hop.next_hop, hop)
+    return l2_rows, next_hops, strays
 
 
 def _adopt(
@@ -316,14 +340,17 @@ async def _remove(
     port: EswitchPort,
     groups: list[list[CtEntry]],
     flows: list[FlowEntry],
+    strays: list[L2PairEntry | NextHopEntry],
     before: Mapping[tuple[int, int], Record],
     clock: Callable[[], float],
 ) -> None:
     """Drain, read and delete entries that may not stay, and rows that nobody uses."""
     entries = [entry for group in groups for entry in group]
+    # An index beyond the capacity is not ours, and the switch may have no cells for it.
+    capacity = manager.pool.capacity
+    indices = sorted({i for e in entries if (i := e.action.conn_index) < capacity})
     if entries:
         await port.write([Modify(_drained(entry)) for entry in entries])
-        indices = sorted({entry.action.conn_index for entry in entries})
         cells = await port.read_connection_counters(indices)
         for group in groups:
             action = group[0].action
@@ -332,6 +359,7 @@ async def _remove(
                 manager.credit(old, cells[action.conn_index], clock())
     ops: list[Op] = [Delete(entry.key) for entry in entries]
     ops += [Delete(flow.key) for flow in flows]
+    ops += [Delete(row) for row in strays]
     ops += manager.l2_rows.drop_unused()
     ops += manager.next_hops.drop_unused()
     results = await port.write(ops) if ops else []
@@ -340,7 +368,6 @@ async def _remove(
             manager.drift[error.code] += 1
     refuse_to_forget(results)
     if entries:
-        indices = sorted({entry.action.conn_index for entry in entries})
         await port.zero_connection_counters(indices)
         for index in indices:
             manager.pool.give_back(index)

@@ -15,14 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from p4ct.eswitch.entries import (
-    CtEntry,
     CtKey,
     Delete,
     EntryError,
     EswitchError,
     EswitchPort,
-    FlowEntry,
-    FlowKey,
     Insert,
     L2PairEntry,
     Modify,
@@ -59,8 +56,9 @@ class _Plan:
 async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
     """Carry out what waits.
 
-    Raises EswitchError when the switch cannot be read or does not let go of an entry: the manager
-    then no longer knows what the switch holds, and has to `reconcile` before anything else.
+    Raises EswitchError when the switch cannot be read, does not let go of an entry or a row, has a
+    row of somebody else, or did not say what became of a write: the manager then no longer knows
+    what the switch holds, and has to `reconcile` before anything else.
     """
     await _check_idle(manager, port, clock)
     plan = _Plan()
@@ -69,6 +67,7 @@ async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) ->
     _plan_retimes(manager, plan)
     await zero_unknown(manager, port, [record.index for record in plan.installs])
     results = await port.write(plan.ops) if plan.ops else []
+    _refuse_to_guess(plan, results)
     failures = _sort_failures(manager, plan, results)
     for record in plan.installs:
         _settle_install(manager, record, failures.get(id(record), []), clock())
@@ -178,6 +177,21 @@ def _plan_retimes(manager: OffloadManager, plan: _Plan) -> None:
             plan.add(Modify(record.entry(direction, metadata)), (record, direction))
 
 
+def _refuse_to_guess(plan: _Plan, results: Sequence[EntryError | None]) -> None:
+    """Raises EswitchError if the switch may hold something else than we think.
+
+    Entries name rows by number.  A row that stays behind unnoticed, or was there before us, would
+    send the packets of the next connection that gets its number to the wrong port.
+    """
+    for op, error in zip(plan.ops, results, strict=True):
+        if error is None:
+            continue
+        if error.unknown_outcome:
+            raise EswitchError(error.code, f"what became of a write is not known: {error.message}")
+        if error.code == "ALREADY_EXISTS" and isinstance(op.entry, L2PairEntry | NextHopEntry):
+            raise EswitchError(error.code, f"an unknown row is in the way: {error.message}")
+
+
 def _sort_failures(
     manager: OffloadManager, plan: _Plan, results: Sequence[EntryError | None]
 ) -> dict[int, list[EntryError]]:
@@ -190,14 +204,13 @@ def _sort_failures(
             if error is None:
                 record.installed[direction] = True
             elif isinstance(op, Insert):
-                record.installed[direction] = error.unknown_outcome
                 failures.setdefault(id(record), []).append(error)
             else:
                 # A drain or a new timeout that fails: the entry is not as we think it is.
                 manager.drift[error.code] += 1
                 if error.code == "NOT_FOUND":
                     record.installed[direction] = False
-        elif error is not None and error.code != "ALREADY_EXISTS":
+        elif error is not None:
             refused_rows[about] = error
             for rows in (manager.l2_rows, manager.next_hops):
                 if rows.number(about) is not None:  # type: ignore[arg-type]
@@ -300,12 +313,14 @@ async def _finish(
 
 
 def refuse_to_forget(results: Sequence[EntryError | None]) -> None:
-    """Raises EswitchError if an entry that was to be deleted may still forward packets."""
+    """Raises EswitchError if something that was to be deleted may still be there.
+
+    An entry would go on forwarding; a row would meet the next one that gets its number.
+    """
     for error in results:
         if error is None or error.code == "NOT_FOUND" or not isinstance(error.op, Delete):
             continue
-        if isinstance(error.op.entry, CtKey | CtEntry | FlowKey | FlowEntry):
-            raise EswitchError(error.code, f"an entry could not be removed: {error.message}")
+        raise EswitchError(error.code, f"an entry could not be removed: {error.message}")
 
 
 # -- ageing and counters -------------------------------------------------------------------
