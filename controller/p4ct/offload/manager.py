@@ -195,6 +195,11 @@ class OffloadManager:
     def _advance(self, candidate: Candidate, connections: Iterable[Connection]) -> None:
         """Install the candidate if nothing is missing; otherwise note what is."""
         connections = list(connections)
+        if any(c.id in self.of_connection for c in connections):
+            # Another zone's part of this path has entries, or they are being removed: a connection
+            # is never in two records, or the end of one would make us forget the other.
+            _explain((c for c in connections if c.id not in self.of_connection), reasons.SHARED)
+            return
         for connection in connections:
             if why := eligible(connection, self.options.mode):
                 _explain(connections, why)
@@ -342,14 +347,16 @@ class OffloadManager:
     def refused(self, record: Record, now: float) -> None:
         """The switch did not take the entries: do not ask again with every packet."""
         for member in record.members:
-            self._refused[member.connection.id] = now + RETRY_PERIOD
+            if member.connection.alive:  # nobody would take the note of a dead one away
+                self._refused[member.connection.id] = now + RETRY_PERIOD
 
     def leave(self, record: Record) -> None:
         """Forget a record that is gone from the switch; the caller counts it in `removed`."""
         record.state = RecordState.GONE
         del self.records[record.index]
         for member in record.members:
-            self.of_connection.pop(member.connection.id, None)
+            if self.of_connection.get(member.connection.id) is record:
+                del self.of_connection[member.connection.id]
         for half in record.halves:
             for dependency in half.fdb:
                 dependents = self._by_mac[dependency]

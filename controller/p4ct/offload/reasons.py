@@ -22,6 +22,7 @@ __all__ = [
     "POLICY_DROPS",
     "PROTOCOL",
     "RESTORED",
+    "SHARED",
 ]
 
 DISABLED = "offload is switched off in the configuration"
@@ -39,3 +40,4 @@ IDLE = "no packet for the offload timeout, back in software"
 POLICY_CHANGED = "policy changed, to be decided again"
 LOST = "the switch lost its entries"
 RESTORED = "restored after a restart"
+SHARED = "its connection in another zone is part of other entries"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from p4ct.eswitch.entries import (
     Counts,
+    CtDrain,
     CtEntry,
     CtForward,
     CtKey,
@@ -198,3 +199,54 @@ def test_an_index_that_the_switch_has_no_cells_for_does_not_keep_us_from_startin
     assert switch.empty
     assert world.manager.pool.used == 0
     assert world.manager.pool.take() == (0, 0)
+
+
+def test_nothing_is_noted_of_a_connection_that_died_before_the_refusal(
+    world: World, switch: Unsure
+) -> None:
+    world.auto_round = False
+    switch.refuse = {"CtEntry": "RESOURCE_EXHAUSTED"}
+    Tcp(world).open()
+    (connection,) = world.connections()
+
+    def die(_: object) -> None:
+        if connection.alive:
+            world.tracker.remove(connection, world.now)
+
+    switch.between = die
+    world.rounds()
+    assert world.manager.failed == {"RESOURCE_EXHAUSTED": 1}
+    assert not world.manager._refused  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_connection_is_never_in_two_records(switch: Unsure) -> None:
+    """Zone 1 forgets its connection; while the entries drain, the packets make a new one there,
+    beside the old one of zone 2. Flushing that afterwards removes the entries that it is in."""
+    world = World(switch=switch, policy=TWO_ZONES)
+    learn(world)
+    tcp = Tcp(world).offload()
+    world.auto_round = False
+    of_zone = {c.zone: c for c in world.connections()}
+    world.tracker.remove(of_zone[1], world.now)
+    world.manager.take_ended()
+    draining: list[bool] = []
+
+    def more_packets(_: object) -> None:
+        all_drain = all(isinstance(e.action, CtDrain) for e in switch.ct.values())
+        if switch.ct and all_drain and not draining:
+            draining.append(True)
+            for _ in range(3):
+                tcp.send("vm1", ACK, b"question")
+                tcp.send("ext", ACK, b"answer")
+
+    switch.between = more_packets
+    world.rounds()
+    assert draining
+    for source in ("vm1", "ext"):
+        tcp.send(source, ACK, b"afterwards")
+    world.rounds()
+    assert tcp.send("vm1", ACK, b"offloaded again") == "hardware"
+    world.tracker.remove(of_zone[2], world.now)
+    world.manager.take_ended()
+    world.rounds()
+    assert switch.empty
