@@ -110,8 +110,9 @@ def _plan_installs(manager: OffloadManager, plan: _Plan, now: float) -> None:
         first, second = manager.paths.acquire(original.flows), manager.paths.acquire(reply.flows)
         if first is None or second is None:
             for path in (first, second):
-                if path is not None:
-                    manager.paths.release(path)
+                if path is not None and manager.paths.release(path):
+                    manager.paths.forget(path)  # nothing counted under it
+            manager.refused(record, now)
             manager.remove(record, f"{reasons.INSTALL_FAILED}: all path ids are in use")
             continue
         record.paths = (first, second)

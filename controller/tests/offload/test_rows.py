@@ -21,7 +21,7 @@ from p4ct.eswitch.entries import (
     Op,
 )
 
-from .model import ACK, MAC, ModelSwitch, Tcp, World, learn
+from .model import ACK, MAC, POLICY, ModelSwitch, Tcp, World, learn
 
 OTHER_MAC = bytes([2, 0, 0, 0, 0, 9])
 SIZE = 65536
@@ -199,6 +199,23 @@ def test_an_index_that_the_switch_has_no_cells_for_does_not_keep_us_from_startin
     assert switch.empty
     assert world.manager.pool.used == 0
     assert world.manager.pool.take() == (0, 0)
+
+
+def test_path_ids_that_do_not_suffice_are_given_back(switch: Unsure) -> None:
+    by_port = POLICY.replace(
+        "table=2,priority=0,actions=NORMAL",
+        "table=2,in_port=vm1,actions=NORMAL\ntable=2,in_port=ext,actions=NORMAL",
+    )
+    world = World(switch=switch, policy=by_port)
+    learn(world)
+    world.manager.paths.size = 2  # one id, and each direction needs one
+    tcp = Tcp(world).open()
+    assert len(world.manager.paths) == 0
+    assert "all path ids are in use" in world.connections()[0].offload_reason
+    withdrawn = world.manager.pool.take()
+    assert withdrawn == (0, 1)
+    tcp.send("vm1", ACK, b"not asked again at once")
+    assert world.manager.records == {}
 
 
 def test_nothing_is_noted_of_a_connection_that_died_before_the_refusal(
