@@ -91,7 +91,8 @@ class LineErrors:
 def nearest(word: str, names: Iterable[str]) -> str:
     """A hint with the nearest valid name, or a list of all of them if none is near."""
     known = sorted(set(names))
-    close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {lower[close[0]]!r}?"
     return f"valid names: {', '.join(known)}" if known else ""

@@ -133,7 +133,8 @@ class ActionParser:
                 token.column, token.text, "an action name is missing", "write name(…) or name:value"
             )
             return
-        known = {*words.ACTION_NAMES, *self._ports}
+        # Actions are known in either case; NORMAL is how OVS and everybody writes it.
+        known = {*words.ACTION_NAMES - {"normal"}, "NORMAL", *self._ports}
         self._errors.add(
             token.column, token.name, f"unknown action {token.name!r}", nearest(token.name, known)
         )

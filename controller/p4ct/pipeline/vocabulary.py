@@ -87,9 +87,11 @@ def _ct_state(text: str) -> tuple[int, int]:
     elif value & new and value & (est | rpl):
         why = "new excludes est and rpl"
     if why:
-        raise values.ValueProblem(
-            f"ct_state={text} can never match: {why}", "see ct_state in ovs-fields(7)"
-        )
+        hint = "see ct_state in ovs-fields(7)"
+        if text[0].isalpha():
+            signed = "".join(f"+{word}" for word in text.split("|"))
+            hint = f"write {signed}; without a sign it means these flags and no others"
+        raise values.ValueProblem(f"ct_state={text} can never match: {why}", hint)
     return value, mask
 
 
