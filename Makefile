@@ -24,8 +24,10 @@ pytest := $(python) -m pytest -q
 test_words := $(subst ., ,$(TEST))
 test_path := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py$(subst $() ,,$(foreach word,$(wordlist 2,9,$(test_words)),::$(word))),ptf_tests)
 
+test_file := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py)
+
 .PHONY: help run cli test check lint types imports drift unit ptf differential topo-test p4 bench \
-        doctor shell clean setup lock _ptf_bmv2
+        doctor shell clean setup lock _ptf_bmv2 _ptf_file
 
 help: ## this list
 	@echo 'p4ct: connection-tracking offload to a P4 eswitch.  Start with: make run'
@@ -77,9 +79,14 @@ unit: setup ## unit tests of the controller, softswitch and the tools
 	@echo '== unit tests'
 	@$(private) $(pytest) controller/tests softswitch/tests tools/tests bench/tests
 
-ptf: setup ## packet tests of the P4 program on TARGET [TEST=...]
+ptf: _ptf_file setup ## packet tests of the P4 program on TARGET [TEST=...]
 	@echo '== packet tests on $(TARGET)'
 	@$(private) $(pytest) $(test_path) --target=$(TARGET)
+
+_ptf_file:
+	@$(if $(test_file),[ -e $(test_file) ] || { \
+	  echo 'error: TEST=$(TEST): there is no $(test_file); the files are:' \
+	    $$(cd ptf_tests && ls test_*.py | sed 's/\.py$$//') >&2; exit 2; },:)
 
 _ptf_bmv2:
 	@if command -v simple_switch_grpc >/dev/null; then $(MAKE) ptf TARGET=bmv2 TEST=; \

@@ -40,6 +40,11 @@ def banner(target: str) -> str:
         *(f"  {command:<30} {meaning}" for command, meaning in TRY),
         "  exit",
         "",
+        "good to know:",
+        "  timeouts in topo/p4ct.toml are short: entries 5 s idle, conntrack 15 s",
+        "  what ext begins is denied, so pingall reports loss",
+        "  if the switch dies: exit, and make cli again",
+        "",
     ]
     return "\n".join(lines)
 
