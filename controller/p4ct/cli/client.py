@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import click
 
-__all__ = ["BAD_INPUT", "FAILED", "BadInput", "ask"]
+__all__ = ["BAD_INPUT", "FAILED", "Answer", "BadInput", "ask"]
 
 FAILED = 1
 """Exit code for what went wrong at run time."""
@@ -27,7 +27,14 @@ class BadInput(click.ClickException):
     exit_code = BAD_INPUT
 
 
-def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> Any:
+class Answer(NamedTuple):
+    """What a command gives; `warning` says why it may not be the whole truth, and may be empty."""
+
+    result: Any
+    warning: str
+
+
+def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> Answer:
     """The controller's answer to one command. Raises click.ClickException with a message."""
     request = json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX) as connection:
@@ -49,7 +56,7 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> An
     try:
         answer = cast("dict[str, Any]", json.loads(line))
         if answer["ok"]:
-            return answer["result"]
+            return Answer(answer["result"], str(answer.get("warning", "")))
         code, error = str(answer["code"]), str(answer["error"])
     except (ValueError, KeyError, TypeError):
         raise click.ClickException(f"what answers on {path} is not a p4ct controller") from None

@@ -21,19 +21,28 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 FILTER_HELP = """
 \b
 FILTER words select connections; all of them must fit one tuple of the connection:
-  tcp, udp, icmp, icmpv6, sctp, gre or proto=N    src=ADDR  dst=ADDR  sport=N  dport=N
-  zone=N  mark=N  state=NAME (or the name alone)  family=ipv4|ipv6
+  tcp, udp, icmp, icmpv6, sctp, gre or proto=N    src=ADDR[/BITS]  dst=ADDR[/BITS]
+  sport=N  dport=N  zone=N  mark=N  state=NAME (or the name alone)  family=ipv4|ipv6
+  assured  offloaded
 
 \b
 Examples:
   p4ct conntrack {command} tcp dport=80
-  p4ct conntrack {command} zone=1 src=10.0.0.1 ESTABLISHED
+  p4ct conntrack {command} zone=1 src=10.0.0.0/24 ESTABLISHED
 """
 WHY_HELP = FILTER_HELP.replace("conntrack {command}", "offload why")
 
 
 def _json_option(function: Any) -> Any:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def _ask(socket: Path, command: str, arguments: dict[str, Any] | None = None) -> Any:
+    """The result of a command; a warning goes to standard error, so that output can be piped."""
+    result, warning = ask(socket, command, arguments)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    return result
 
 
 def _print(answer: Any, as_json: bool, text: Any) -> None:
@@ -118,7 +127,7 @@ def status(socket: Path, as_json: bool) -> None:
       p4ct status
       p4ct --socket build/p4ct.sock status --json
     """
-    _print(ask(socket, "status"), as_json, show.status)
+    _print(_ask(socket, "status"), as_json, show.status)
 
 
 @main.group(context_settings=CONTEXT)
@@ -140,7 +149,7 @@ def conntrack_list(socket: Path, filter: tuple[str, ...], as_json: bool) -> None
 
     An offloaded connection shows its state and timeout as well, and [OFFLOAD] besides.
     """
-    answer = ask(socket, "conntrack-list", {"filter": filter})
+    answer = _ask(socket, "conntrack-list", {"filter": filter})
     _print(answer, as_json, show.connections)
 
 
@@ -150,7 +159,7 @@ def conntrack_list(socket: Path, filter: tuple[str, ...], as_json: bool) -> None
 @click.pass_obj
 def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
     """Count connections."""
-    _print(ask(socket, "conntrack-count", {"filter": filter}), as_json, click.echo)
+    _print(_ask(socket, "conntrack-count", {"filter": filter}), as_json, click.echo)
 
 
 @conntrack.command("flush", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="flush"))
@@ -163,7 +172,7 @@ def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> Non
     Without FILTER all of them. If entries cannot be removed within 10 seconds, because the switch
     is away, the command fails and nothing is forgotten.
     """
-    answer = ask(socket, "conntrack-flush", {"filter": filter})
+    answer = _ask(socket, "conntrack-flush", {"filter": filter})
     _print(answer, as_json, show.flushed)
 
 
@@ -189,7 +198,7 @@ def offload_list(socket: Path, as_json: bool) -> None:
     Example:
       p4ct offload list
     """
-    _print(ask(socket, "offload-list"), as_json, show.records)
+    _print(_ask(socket, "offload-list"), as_json, show.records)
 
 
 @offload.command("pending", context_settings=CONTEXT)
@@ -202,7 +211,7 @@ def offload_pending(socket: Path, as_json: bool) -> None:
     Example:
       p4ct offload pending
     """
-    _print(ask(socket, "offload-pending"), as_json, show.pending)
+    _print(_ask(socket, "offload-pending"), as_json, show.pending)
 
 
 @offload.command("why", context_settings=CONTEXT, epilog=WHY_HELP)
@@ -211,7 +220,7 @@ def offload_pending(socket: Path, as_json: bool) -> None:
 @click.pass_obj
 def offload_why(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
     """Say of each connection whether it is offloaded, and why not."""
-    _print(ask(socket, "offload-why", {"filter": filter}), as_json, show.why)
+    _print(_ask(socket, "offload-why", {"filter": filter}), as_json, show.why)
 
 
 @main.group(context_settings=CONTEXT)
@@ -236,12 +245,7 @@ def flows_list(socket: Path, as_json: bool) -> None:
     Example:
       p4ct flows list
     """
-    _print(ask(socket, "flows-list"), as_json, show.flows)
-
-
-def _change(socket: Path, command: str, arguments: dict[str, Any], as_json: bool) -> None:
-    answer = ask(socket, command, arguments)
-    _print(answer, as_json, show.changed)
+    _print(_ask(socket, "flows-list"), as_json, show.flows)
 
 
 @flows.command("replace", context_settings=CONTEXT)
@@ -263,7 +267,7 @@ def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
         arguments = {"text": file.read(), "source": file.name}
     except UnicodeDecodeError as error:
         raise BadInput(f"{file.name}: is not UTF-8 text (byte {error.start})") from None
-    _change(socket, "flows-replace", arguments, as_json)
+    _print(_ask(socket, "flows-replace", arguments), as_json, show.changed)
 
 
 @flows.command("add", context_settings=CONTEXT)
@@ -277,7 +281,8 @@ def flows_add(socket: Path, flow: str, as_json: bool) -> None:
     Example:
       p4ct flows add "table=1,priority=95,tcp,in_port=ext,tp_dst=22,ct_state=+new,actions=drop"
     """
-    _change(socket, "flows-add", {"text": flow, "source": "FLOW"}, as_json)
+    answer = _ask(socket, "flows-add", {"text": flow, "source": "FLOW"})
+    _print(answer, as_json, show.changed)
 
 
 @flows.command("delete", context_settings=CONTEXT)
@@ -294,7 +299,7 @@ def flows_delete(socket: Path, match: str, as_json: bool) -> None:
       p4ct flows delete "table=1,tcp,tp_dst=22"
       p4ct flows delete ""
     """
-    _change(socket, "flows-delete", {"match": match}, as_json)
+    _print(_ask(socket, "flows-delete", {"match": match}), as_json, show.deleted)
 
 
 @main.command(context_settings=CONTEXT)
@@ -307,12 +312,13 @@ def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
     Shows its connections and entries, the flows on its way, and what keeps it from hardware.
     TUPLE: a protocol (tcp, udp, icmp), src=ADDR, dst=ADDR; sport=N, dport=N (icmp: type=N, id=N);
     in_port=VPORT, eth_src=MAC and eth_dst=MAC where no entry tells them; zone=N.
+    A whole line of "p4ct conntrack list" will do; its first tuple is asked.
 
     \b
     Example:
       p4ct explain tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80 in_port=vm1
     """
-    _print(ask(socket, "explain", {"tuple": " ".join(tuple)}), as_json, show.explanation)
+    _print(_ask(socket, "explain", {"tuple": " ".join(tuple)}), as_json, show.explanation)
 
 
 @main.command(context_settings=CONTEXT)

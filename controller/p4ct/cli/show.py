@@ -10,6 +10,7 @@ import click
 __all__ = [
     "changed",
     "connections",
+    "deleted",
     "explanation",
     "flows",
     "flushed",
@@ -60,14 +61,24 @@ def why(answer: dict[str, Any]) -> None:
     for item in answer["connections"]:
         original = item["original"]
         reason = "offloaded" if item["offloaded"] else item["offload_reason"] or "not decided yet"
-        click.echo(
-            f"{item['proto']:<6} {original['src']}:{original['sport']} > "
-            f"{original['dst']}:{original['dport']} zone={item['zone']} {item['state']}: {reason}"
-        )
+        ends = f"{_end(original['src'], original['sport'])} > "
+        ends += _end(original["dst"], original["dport"])
+        if item["proto"].startswith("icmp"):
+            # The tracker keeps type and code in the place of the destination port.
+            kind, code = divmod(original["dport"], 256)
+            ends = f"{original['src']} > {original['dst']} type={kind} "
+            ends += f"code={code} id={original['sport']}"
+        click.echo(f"{item['proto']:<6} {ends} zone={item['zone']} {item['state']}: {reason}")
+    if not answer["connections"]:
+        click.echo("0 connections")
     if answer["reasons"]:
         click.echo()
     for reason, number in sorted(answer["reasons"].items(), key=lambda pair: -pair[1]):
         click.echo(f"{number:>8}  {reason or 'not decided yet'}")
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def flows(found: list[dict[str, Any]]) -> None:
@@ -81,6 +92,14 @@ def changed(answer: dict[str, Any]) -> None:
     click.echo(f"flows added: {answer['added']}, removed: {answer['removed']}; in effect")
 
 
+def deleted(answer: dict[str, Any]) -> None:
+    """What became of the policy when flows were to be deleted."""
+    if answer["removed"]:
+        changed(answer)
+    else:
+        click.echo("no flow matches")
+
+
 def flushed(number: int) -> None:
     """How many connections are gone."""
     click.echo(f"connections flushed: {number}")
@@ -89,6 +108,12 @@ def flushed(number: int) -> None:
 def explanation(answer: dict[str, Any]) -> None:
     """Connections, then the trace, then the verdicts."""
     click.echo(f"tuple:      {answer['tuple']}")
+    words = answer["tuple"].split()
+    zero = [name for name in ("sport", "dport") if f"{name}=0" in words]
+    if zero:
+        names = " and ".join(f"{name} 0" for name in zero)
+        add = " ".join(f"{name}=N" for name in zero)
+        click.echo(f"note:       asked with {names}; add {add} for another packet")
     for item in answer["connections"]:
         click.echo(f"connection: {item['line']} ({item['direction']} direction)")
         if item["offloaded"]:
@@ -150,8 +175,10 @@ def status(answer: dict[str, Any]) -> None:
 
 
 def _health(target: dict[str, Any]) -> str:
+    if target.get("standby"):
+        return "STANDBY: another controller is primary; counters may be old"
     if not target["connected"]:
-        return "NOT CONNECTED"
+        return "NOT CONNECTED: counters may be old"
     if not target["in_step"]:
         return "connected, RECONCILING"
     return "connected" if target["fresh"] else "connected, NOT ANSWERING: counters may be old"

@@ -4,8 +4,9 @@
 A request is one line, `{"command": NAME, "arguments": {...}}`; the answer is one line,
 `{"ok": true, "result": ...}` or `{"ok": false, "code": CODE, "error": TEXT}`, where CODE is a
 canonical gRPC name: INVALID_ARGUMENT for a mistake in the request, INTERNAL for a defect of the
-controller, anything else for what the switch did.  A connection may carry any number of requests,
-one after the other.
+controller, anything else for what the switch did.  `"warning": TEXT` stands beside a result whose
+counters are old because the switch is away.  A connection may carry any number of requests, one
+after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from p4ct.daemon.commands import CommandError, carry_out
+from p4ct.daemon.commands import COMMANDS, CommandError, carry_out
 from p4ct.daemon.controller import Controller
 from p4ct.eswitch.entries import EswitchError
 
@@ -132,7 +133,10 @@ class AdminServer:
             return _refusal("INVALID_ARGUMENT", f"not a request: {error}")
         try:
             result = await carry_out(self.controller, request.command, request.arguments)
-            return msgspec.json.encode({"ok": True, "result": result}) + b"\n"
+            answer = {"ok": True, "result": result}
+            if COMMANDS[request.command].counters and self.controller.warning:
+                answer["warning"] = self.controller.warning
+            return msgspec.json.encode(answer) + b"\n"
         except CommandError as error:
             return _refusal("INVALID_ARGUMENT", str(error))
         except EswitchError as error:

@@ -272,7 +272,12 @@ class _Checker:
         if "\0" in value or not value:
             self._add(name, "is not a path")
             return self.path
-        return self.path.resolve().parent / value
+        path = self.path.resolve().parent / value
+        try:
+            # The last part stays as it is: it may be a link on purpose, as /dev/stdout is.
+            return path.parent.resolve() / path.name
+        except (OSError, RuntimeError):  # links in a circle: whoever opens it says so
+            return path
 
     def _file(self, name: str, value: str) -> Path:
         path = self._place(name, value)

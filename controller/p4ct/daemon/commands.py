@@ -12,7 +12,8 @@ import msgspec
 from p4ct.conntrack import Connection
 from p4ct.daemon import operations, views
 from p4ct.daemon.controller import Controller
-from p4ct.daemon.tuples import TupleError, parse_filter, parse_tuple
+from p4ct.daemon.select import select
+from p4ct.daemon.tuples import TupleError, parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.pipeline.errors import FlowSyntaxError
 from p4ct.pipeline.flow import Flow
@@ -138,7 +139,8 @@ async def flows_list(controller: Controller, _: Nothing) -> Any:
 async def flows_replace(controller: Controller, arguments: Text) -> Any:
     """Make the given text the whole policy."""
     flows = _parse(controller, arguments)
-    return views.change(await operations.change_flows(controller, replace=flows))
+    origin = f"flows replace {arguments.source}"
+    return views.change(await operations.change_flows(controller, origin, replace=flows))
 
 
 async def flows_add(controller: Controller, arguments: Text) -> Any:
@@ -148,7 +150,8 @@ async def flows_add(controller: Controller, arguments: Text) -> Any:
         raise CommandError(
             "there is no flow to add; for example: table=0,priority=10,arp,actions=NORMAL"
         )
-    return views.change(await operations.change_flows(controller, add=flows))
+    origin = f"flows add {arguments.text}"
+    return views.change(await operations.change_flows(controller, origin, add=flows))
 
 
 async def flows_delete(controller: Controller, arguments: MatchText) -> Any:
@@ -159,7 +162,8 @@ async def flows_delete(controller: Controller, arguments: MatchText) -> Any:
         )
     except FlowSyntaxError as error:
         raise CommandError(str(error)) from None
-    return views.change(await operations.change_flows(controller, delete=selector))
+    origin = f"flows delete {arguments.match}"
+    return views.change(await operations.change_flows(controller, origin, delete=selector))
 
 
 async def explain_tuple(controller: Controller, arguments: TupleText) -> Any:
@@ -181,10 +185,9 @@ async def explain_tuple(controller: Controller, arguments: TupleText) -> Any:
 
 def _select(controller: Controller, arguments: Filter) -> list[Connection]:
     try:
-        chosen = parse_filter(arguments.filter)
+        return select(controller.tracker, arguments.filter)
     except TupleError as error:
         raise CommandError(str(error)) from None
-    return list(controller.tracker.select(**chosen))
 
 
 def _parse(controller: Controller, arguments: Text) -> list[Flow]:
@@ -209,17 +212,19 @@ async def _each(items: Iterable[T], view: Callable[[T], Any]) -> list[Any]:
 class _Command(NamedTuple):
     arguments: type[msgspec.Struct]
     function: Callable[[Controller, Any], Awaitable[Any]]
+    #: Its answer has counters of the switch.
+    counters: bool = False
 
 
 COMMANDS: dict[str, _Command] = {
     "status": _Command(Nothing, status),
-    "conntrack-list": _Command(Filter, conntrack_list),
+    "conntrack-list": _Command(Filter, conntrack_list, counters=True),
     "conntrack-count": _Command(Filter, conntrack_count),
     "conntrack-flush": _Command(Filter, conntrack_flush),
-    "offload-list": _Command(Nothing, offload_list),
+    "offload-list": _Command(Nothing, offload_list, counters=True),
     "offload-pending": _Command(Nothing, offload_pending),
-    "offload-why": _Command(Filter, offload_why),
-    "flows-list": _Command(Nothing, flows_list),
+    "offload-why": _Command(Filter, offload_why, counters=True),
+    "flows-list": _Command(Nothing, flows_list, counters=True),
     "flows-replace": _Command(Text, flows_replace),
     "flows-add": _Command(Text, flows_add),
     "flows-delete": _Command(MatchText, flows_delete),

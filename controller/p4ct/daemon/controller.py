@@ -39,6 +39,7 @@ RETRY_FIRST, RETRY_LAST = 0.2, 5.0
 """Seconds between attempts to reach a target that went away, or to agree with one again."""
 STOP_TIMEOUT = 2.0
 """Seconds to finish what was begun when the controller is stopped."""
+STANDING_BY = "standing by until it is gone"
 MAX_EARLY = 4096
 """Punts that may wait for the first reconciliation; more are dropped and counted."""
 
@@ -130,6 +131,15 @@ class Controller:
                     await run_round(self.manager, self.switch.eswitch, self.clock)
 
     @property
+    def warning(self) -> str:
+        """Why what we know of the switch may be old; empty if it is there."""
+        if self.switch.ready:
+            return ""
+        if self.switch.standby:
+            return "another controller is primary: hardware counters are old"
+        return f"the switch {self.switch.name} is not connected: hardware counters are old"
+
+    @property
     def usable(self) -> bool:
         """The switch is there and we agree with it."""
         return self.switch.ready and self.in_step
@@ -150,7 +160,8 @@ class Controller:
         while True:
             reason = await self.switch.lost()
             self.in_step = self.switch.ready = False
-            log.warning("switch lost: %s; reconnecting", reason)
+            standby = self.switch.standby
+            log.warning("switch lost: %s; %s", reason, STANDING_BY if standby else "reconnecting")
             delay = RETRY_FIRST
             while True:
                 await asyncio.sleep(delay)
@@ -159,7 +170,11 @@ class Controller:
                     break
                 except (TargetError, EswitchError) as error:
                     delay = min(delay * 2, RETRY_LAST)
-                    log.warning("%s; next attempt in %.1f s", error, delay)
+                    told, standby = standby, self.switch.standby
+                    if not standby:
+                        log.warning("%s; next attempt in %.1f s", error, delay)
+                    elif not told:
+                        log.warning("another controller is primary; %s", STANDING_BY)
 
     async def _rounds(self) -> None:
         """Write what the offload manager wants, as soon as it wants it."""

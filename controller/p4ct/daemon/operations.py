@@ -9,6 +9,7 @@ waits for a switch that stays away.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 
 from p4ct.conntrack import Connection
@@ -21,12 +22,17 @@ from p4ct.pipeline.parser import FlowSelector
 
 __all__ = ["CONFIRM_TIMEOUT", "change_flows", "flush"]
 
+log = logging.getLogger("p4ct.policy")
+
+LONGEST_ORIGIN = 200
+"""Characters of a change's origin in the log."""
 CONFIRM_TIMEOUT = 10.0
 """Seconds that a change waits for the switch, reconnecting included."""
 
 
 async def change_flows(
     controller: Controller,
+    origin: str,
     *,
     replace: Iterable[Flow] | None = None,
     delete: FlowSelector | None = None,
@@ -34,8 +40,9 @@ async def change_flows(
 ) -> FlowChange:
     """Change the policy. On return nothing that it denies leaves a port any more.
 
-    Raises EswitchError when the switch did not confirm that in time: the policy then holds in
-    software, and denied entries go as soon as the switch is back.
+    `origin` says in the log what changed it. Raises EswitchError when the switch did not confirm
+    that in time: the policy then holds in software, and denied entries go as soon as the switch is
+    back.
     """
     now = controller.clock()
     pipeline = controller.pipeline
@@ -46,6 +53,13 @@ async def change_flows(
         change = pipeline.delete(delete, now)
     if add is not None:
         change = pipeline.add(add, now)
+    log.info(
+        "policy version %d: %d flows added, %d removed by '%s'",
+        pipeline.version,
+        len(change.added),
+        len(change.removed),
+        " ".join(origin.split())[:LONGEST_ORIGIN],
+    )
     leaving = controller.manager.policy_changed(now)
     try:
         async with asyncio.timeout(CONFIRM_TIMEOUT):

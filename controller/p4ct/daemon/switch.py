@@ -102,6 +102,8 @@ class Switch:
         self.eswitch = Eswitch(self.client, program.index)
         #: Entries may be written: connected, primary, and set up.
         self.ready = False
+        #: Another controller is primary.
+        self.standby = False
         self._demoted = asyncio.Event()
         self.sessions = 0
 
@@ -112,8 +114,19 @@ class Switch:
         """
         target = self.config.target
         self._demoted.clear()
-        await self.client.connect(target.connect_timeout)
-        if not self.client.primary:
+        wanted = self.client.election_id
+        try:
+            self.standby = not await self.client.connect(target.connect_timeout)
+        except TargetError:
+            self.standby = False
+            raise
+        if self.client.election_id != wanted:
+            log.warning(
+                "election id %d is in use by another controller; took %d",
+                wanted,
+                self.client.election_id,
+            )
+        if self.standby:
             raise TargetError(
                 self.name,
                 "arbitration",
@@ -188,6 +201,7 @@ class Switch:
 
     def _role(self, primary: bool) -> None:
         if not primary:
+            self.standby = True
             self._demoted.set()
 
     def _packet_in(self, payload: bytes, metadata: tuple[int, ...]) -> None:

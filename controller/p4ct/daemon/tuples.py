@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from typing import Any, NamedTuple
 
 from p4ct.conntrack import FlowState, TcpState
 from p4ct.packet.text import parse_ip, parse_mac
 from p4ct.pipeline.ports import PortTable
 
-__all__ = ["Question", "TupleError", "parse_filter", "parse_tuple"]
+__all__ = ["Network", "Question", "TupleError", "parse_filter", "parse_tuple"]
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "icmpv6": 58, "icmp6": 58, "sctp": 132}
 
@@ -38,16 +39,39 @@ class Question(NamedTuple):
     zone: int | None
 
 
+class Network(NamedTuple):
+    """Addresses of one family with a common prefix."""
+
+    size: int
+    """Bytes of an address: 4 or 16."""
+    value: int
+    mask: int
+
+    def holds(self, address: bytes) -> bool:
+        """Whether an address of this family lies in it."""
+        return len(address) == self.size and int.from_bytes(address) & self.mask == self.value
+
+
 FILTER_WORDS = ("src", "dst", "sport", "dport", "zone", "mark", "state", "family", "proto")
+FLAGS = ("assured", "offloaded")
 TUPLE_WORDS = (
     "src", "dst", "sport", "dport", "id", "type", "code", "proto", "zone", "in_port", "eth_src",
     "eth_dst",
 )  # fmt: skip
 _STATES = tuple(state.name for state in (*TcpState, *FlowState))
+#: Of a line of `conntrack list`: what is no part of a tuple.
+_REST_OF_LINE = ("packets", "bytes", "mark", "labels", "secctx", "use", "timeout", "delta-time")
+_ENDS = ("src", "dst", "sport", "dport", "id", "type", "code")
+#: Words that other tools have for one of two of ours.
+_EITHER = {"port": ("sport", "dport"), "ip": ("src", "dst"), "addr": ("src", "dst"),
+           "host": ("src", "dst")}  # fmt: skip
 
 
 def parse_filter(words: list[str]) -> dict[str, Any]:
-    """Keyword arguments of `Tracker.select` from filter words. Raises TupleError."""
+    """Keyword arguments of `Tracker.select` from filter words. Raises TupleError.
+
+    Besides: `src_net` and `dst_net` (Network), `assured` and `offloaded` (True).
+    """
     chosen: dict[str, Any] = {}
 
     def put(key: str, value: Any, word: str) -> None:
@@ -60,6 +84,10 @@ def parse_filter(words: list[str]) -> dict[str, Any]:
             put("proto", PROTOCOLS[name.lower()], word)
         elif not sign and name.upper() in _STATES:
             put("state", name.upper(), word)
+        elif not sign and name.lower() in FLAGS:
+            put(name.lower(), True, word)
+        elif name in ("src", "dst") and "/" in value:
+            put(f"{name}_net", _network(word, value), word)
         elif name in ("src", "dst"):
             put(name, _address(word, value), word)
         elif name in ("sport", "dport", "zone"):
@@ -73,17 +101,17 @@ def parse_filter(words: list[str]) -> dict[str, Any]:
         elif name == "proto":
             put(name, _protocol(word, value), word)
         else:
-            raise _unknown(word, (*FILTER_WORDS, *PROTOCOLS))
+            raise _unknown(word, (*FILTER_WORDS, *FLAGS, *PROTOCOLS), () if sign else _STATES)
     return chosen
 
 
 def parse_tuple(text: str, ports: PortTable) -> Question:
     """A packet from `PROTO src=A dst=B [sport=N dport=N | type=N id=N] [in_port=P] [zone=N]`.
 
-    Raises TupleError.
+    A line of `conntrack list` will do as well: its first tuple counts. Raises TupleError.
     """
     values: dict[str, Any] = {}
-    for word in _split([text]):
+    for word in _first_tuple(_split([text])):
         name, sign, value = word.partition("=")
         if not sign and name.lower() in PROTOCOLS:
             name, found = "proto", PROTOCOLS[name.lower()]
@@ -161,10 +189,42 @@ def _split(words: list[str]) -> list[str]:
     return [part for word in words for part in word.replace(",", " ").split()]
 
 
-def _unknown(word: str, valid: tuple[str, ...]) -> TupleError:
+def _first_tuple(words: list[str]) -> list[str]:
+    """The words of a line of `conntrack list` without its second tuple and what is in no tuple."""
+    kept: list[str] = []
+    seen: set[str] = set()
+    second = False
+    for position, word in enumerate(words):
+        name, sign, _ = word.partition("=")
+        if name == "src" and {"src", "dst"} <= seen:
+            # A lone second src is a mistake, and found as one.
+            second = second or any(later.startswith("dst=") for later in words[position:])
+        if sign:
+            ignored = name in _REST_OF_LINE or (second and name in _ENDS)
+        else:
+            ignored = (
+                name.isdecimal()
+                or name.startswith("[")
+                or name in ("ipv4", "ipv6")
+                or name.upper() in _STATES
+            )
+        if not ignored:
+            kept.append(word)
+            seen.add(name)
+    return kept
+
+
+def _unknown(word: str, valid: tuple[str, ...], states: tuple[str, ...] = ()) -> TupleError:
     name = word.partition("=")[0]
     near = difflib.get_close_matches(name, valid, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(valid)}"
+    near = near or difflib.get_close_matches(name.upper(), states, 1)
+    if name in _EITHER:
+        hint = "did you mean '{}' or '{}'?".format(*_EITHER[name])
+    elif near:
+        hint = f"did you mean '{near[0]}'?"
+    else:
+        hint = f"known: {', '.join(valid)}"
+        hint += f"; states: {', '.join(states)}" if states else ""
     return TupleError(f"'{word}' is not understood; {hint}")
 
 
@@ -186,6 +246,16 @@ def _address(word: str, value: str) -> bytes:
         return parse_ip(value)
     except ValueError:
         raise TupleError(f"'{word}': '{value}' is no IPv4 or IPv6 address") from None
+
+
+def _network(word: str, value: str) -> Network:
+    try:
+        found = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise TupleError(
+            f"'{word}': '{value}' is no network; for example 10.0.0.0/24 or fd00::/64"
+        ) from None
+    return Network(len(found.netmask.packed), int(found.network_address), int(found.netmask))
 
 
 def _mac(word: str, value: str) -> bytes:

@@ -142,6 +142,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
         "target": {
             "address": controller.switch.name,
             "connected": controller.switch.ready,
+            "standby": controller.switch.standby,
             "in_step": controller.in_step,
             "fresh": fresh,
             "sessions": controller.switch.sessions,

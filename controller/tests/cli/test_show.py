@@ -116,6 +116,23 @@ def test_offload_why(world: World, capsys: Any) -> None:
     ]
 
 
+def test_offload_why_of_icmp_and_of_ipv6(world: World, capsys: Any) -> None:
+    frame = build.icmp_echo_frame(
+        eth_src=MAC["vm1"], eth_dst=MAC["ext"], src=IP["vm1"], dst=IP["ext"], identifier=121
+    )
+    world.packet(frame, 1)
+    Tcp(world, v6=True).send("vm1", SYN)
+    show.why({"connections": connections(world), "reasons": {}})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("icmp   10.0.0.1 > 10.0.0.3 type=8 code=0 id=121 zone=1 UNREPLIED: ")
+    assert lines[1].startswith("tcp    [fd00::1]:40000 > [fd00::3]:80 zone=1 SYN_SENT: ")
+
+
+def test_offload_why_of_nothing(capsys: Any) -> None:
+    show.why({"connections": [], "reasons": {}})
+    assert capsys.readouterr().out == "0 connections\n"
+
+
 def test_flows_list(world: World, capsys: Any) -> None:
     offload(world)
     now = world.now + 61.25
@@ -180,6 +197,7 @@ def test_explain_of_nothing_known(world: World, capsys: Any) -> None:
     )
     assert capsys.readouterr().out.splitlines() == [
         "tuple:      udp src=10.9.9.9 dst=10.0.0.3 sport=0 dport=0",
+        "note:       asked with sport 0 and dport 0; add sport=N dport=N for another packet",
         "connection: none",
         "verdict:    unknown ingress; add in_port=… (one of vm1, ext) for the way it takes",
     ]
@@ -234,7 +252,11 @@ def test_status(capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ({"connected": False, "in_step": False, "fresh": False}, "(NOT CONNECTED)"),
+        (
+            {"connected": False, "in_step": False, "fresh": False},
+            "(NOT CONNECTED: counters may be old)",
+        ),
+        ({"connected": False, "standby": True}, "(STANDBY: another controller is primary; "),
         ({"in_step": False, "fresh": False}, "(connected, RECONCILING)"),
         ({"fresh": False}, "(connected, NOT ANSWERING: counters may be old)"),
     ],
@@ -251,8 +273,12 @@ def test_status_without_packets(capsys: Any) -> None:
 
 def test_changes(capsys: Any) -> None:
     show.changed({"added": 2, "removed": 1})
+    show.deleted({"added": 0, "removed": 1})
+    show.deleted({"added": 0, "removed": 0})
     show.flushed(3)
     assert capsys.readouterr().out.splitlines() == [
         "flows added: 2, removed: 1; in effect",
+        "flows added: 0, removed: 1; in effect",
+        "no flow matches",
         "connections flushed: 3",
     ]

@@ -64,6 +64,27 @@ def test_several_requests_on_one_connection(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("command", ["conntrack-list", "offload-list", "offload-why", "flows-list"])
+def test_counters_of_a_switch_that_is_away_come_with_a_warning(
+    tmp_path: Path, command: str
+) -> None:
+    async def main() -> None:
+        async with serving(tmp_path) as server:
+            (answer,) = await exchange(server.path, request(command))
+            assert answer["ok"]
+            assert answer["warning"] == (
+                "the switch 127.0.0.1:9 is not connected: hardware counters are old"
+            )
+            server.controller.switch.standby = True
+            (answer,) = await exchange(server.path, request(command))
+            assert answer["warning"].startswith("another controller is primary: ")
+            server.controller.switch.ready = True
+            server.controller.switch.standby = False
+            assert server.controller.warning == ""
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

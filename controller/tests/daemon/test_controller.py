@@ -113,13 +113,17 @@ def _data() -> bytes:
     )  # fmt: skip
 
 
-def test_a_policy_change_returns_when_the_entries_are_gone(config: Path) -> None:
+def test_a_policy_change_returns_when_the_entries_are_gone(config: Path, caplog: Any) -> None:
+    caplog.set_level("INFO", logger="p4ct.policy")
+
     async def main() -> None:
         async with running(config) as bench:
             await bench.connect()
             answer = await carry_out(bench.controller, "flows-replace", {"text": DENY_ALL})
             assert answer == {"added": 1, "removed": 6}
             assert await bench.controller.switch.eswitch.read_ct_entries() == []
+            said = [r.getMessage() for r in caplog.records if r.name == "p4ct.policy"]
+            assert said == ["policy version 2: 1 flows added, 6 removed by 'flows replace flows'"]
 
     asyncio.run(main())
 
@@ -254,16 +258,40 @@ def test_vports_are_repaired(config: Path) -> None:
     asyncio.run(main())
 
 
-def test_another_controller_takes_over_and_the_first_stands_by(config: Path) -> None:
+def test_another_controller_takes_over_and_the_first_stands_by(
+    config: Path, monkeypatch: Any, caplog: Any
+) -> None:
+    monkeypatch.setattr(controller_module, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(controller_module, "RETRY_LAST", 0.02)
+
+    def said() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
     async def main() -> None:
         async with running(config) as first:
+            attempts = 0
+            real = first.controller.switch.open
+
+            async def counted() -> str:
+                nonlocal attempts
+                attempts += 1
+                return await real()
+
+            monkeypatch.setattr(first.controller.switch, "open", counted)
             async with running(config) as second:  # the same election id: it takes the next
-                await until(lambda: not first.controller.switch.ready, "the first notices")
+                await until(lambda: attempts > 3, "the first has tried several times")
                 assert second.ready
+                assert sorted(said()) == [
+                    "election id 1 is in use by another controller; took 2",
+                    "switch lost: another controller has become primary; "
+                    "standing by until it is gone",
+                ]
                 status = await carry_out(first.controller, "status", {})
                 assert status["target"]["connected"] is False
+                assert status["target"]["standby"] is True
                 await second.connect()
             await until(lambda: first.ready, "the first is primary again")
+            assert not first.controller.switch.standby
             assert first.offloaded == 1, "it took over what the other has installed"
 
     asyncio.run(main())

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from p4ct.daemon.tuples import Question, TupleError, parse_filter, parse_tuple
+from p4ct.daemon.tuples import Network, Question, TupleError, parse_filter, parse_tuple
 from p4ct.packet.text import parse_ip
 from p4ct.pipeline.ports import PortTable, Vport
 
@@ -32,6 +32,9 @@ A6, B6 = parse_ip("fd00::1"), parse_ip("fd00::3")
         (["replied"], {"state": "REPLIED"}),
         (["family=ipv6"], {"version": 6}),
         (["tcp", "proto=6"], {"proto": 6}),
+        (["assured", "OFFLOADED"], {"assured": True, "offloaded": True}),
+        (["src=10.0.0.9/24"], {"src_net": Network(4, 0x0A000000, 0xFFFFFF00)}),
+        (["dst=::/0"], {"dst_net": Network(16, 0, 0)}),
     ],
 )
 def test_filter(words: list[str], chosen: dict[str, object]) -> None:
@@ -44,6 +47,9 @@ def test_filter(words: list[str], chosen: dict[str, object]) -> None:
         (["dpor=80"], "'dpor=80' is not understood; did you mean 'dport'?"),
         (["tpc"], "'tpc' is not understood; did you mean 'tcp'?"),
         (["xyzzy"], "'xyzzy' is not understood; known: src, dst, sport,"),
+        (["ESTABLISHD"], "'ESTABLISHD' is not understood; did you mean 'ESTABLISHED'?"),
+        (["port=80"], "'port=80' is not understood; did you mean 'sport' or 'dport'?"),
+        (["src=10.0.0.0/33"], "'src=10.0.0.0/33': '10.0.0.0/33' is no network; for example 10."),
         (["src=10.0.0"], "'src=10.0.0': '10.0.0' is no IPv4 or IPv6 address"),
         (["src"], "'src': '' is no IPv4 or IPv6 address"),
         (["sport=65536"], "'sport=65536': '65536' is not a number from 0 to 65535"),
@@ -112,6 +118,8 @@ def test_tuple(text: str, question: Question) -> None:
         ("tcp src=10.0.0.1 dst=10.0.0.3 eth_src=2:0", "'eth_src=2:0': '2:0' is no MAC address"),
         ("tcp src=10.0.0.1 dst=10.0.0.3 dprot=80", "'dprot=80' is not understood; did you mean"),
         ("tcp udp src=10.0.0.1 dst=10.0.0.3", "'udp' contradicts"),
+        ("tcp src=10.0.0.1 dst=10.0.0.3 src=10.0.0.2", "'src=10.0.0.2' contradicts"),
+        ("tcp src=10.0.0.1 dst=10.0.0.3 packest=4", "'packest=4' is not understood; known: "),
         ("tcp src=10.0.0.1 src=10.0.0.2 dst=10.0.0.3", "'src=10.0.0.2' contradicts"),
         ("tcp src=10.0.0.1 dst=10.0.0.3 id=4", "only ICMP has id; write sport= and dport="),
         ("icmp src=10.0.0.1 dst=10.0.0.3 dport=4", "ICMP has no dport; write type=, code= and id="),
@@ -125,3 +133,35 @@ def test_tuple_mistakes(text: str, message: str) -> None:
     with pytest.raises(TupleError) as caught:
         parse_tuple(text, PORTS)
     assert str(caught.value).startswith(message)
+
+
+LINES = (
+    (
+        "tcp      6 431998 ESTABLISHED src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80 packets=2002 "
+        "bytes=1108108 src=10.0.0.3 dst=10.0.0.1 sport=80 dport=40000 packets=1 bytes=54 [ASSURED] "
+        "[OFFLOAD] mark=0 labels=0x5 zone=1 use=1",
+        Question(4, 6, A, B, 40000, 80, 0, b"", b"", 1),
+    ),
+    (
+        "icmp     1 3 src=10.0.0.1 dst=10.0.0.3 type=8 code=0 id=121 packets=1 bytes=98 "
+        "[UNREPLIED] src=10.0.0.3 dst=10.0.0.1 type=0 code=0 id=121 packets=0 bytes=0 mark=0 use=1",
+        Question(4, 1, A, B, 121, 0x0800, 0, b"", b"", None),
+    ),
+    (
+        "src=10.0.0.1 dst=10.0.0.3 sport=1 dport=2 src=10.0.0.3 dst=10.0.0.1 sport=2 dport=1 udp",
+        Question(4, 17, A, B, 1, 2, 0, b"", b"", None),
+    ),
+)
+
+
+@pytest.mark.parametrize(("line", "question"), LINES)
+def test_a_line_of_conntrack_list_will_do(line: str, question: Question) -> None:
+    assert parse_tuple(line, PORTS) == question
+
+
+def test_the_list_of_words_has_the_states_only_where_one_could_stand() -> None:
+    with pytest.raises(TupleError, match=r"known: .*assured, .*; states: .*ESTABLISHED.*REPLIED"):
+        parse_filter(["xyzzy"])
+    with pytest.raises(TupleError) as caught:
+        parse_filter(["xyzzy=4"])
+    assert "states" not in str(caught.value)
