@@ -184,7 +184,10 @@ class Objects:
         found: list[tuple[str, Entry]] = []
         for name, codec in loaded.tables.items():
             if codec.info.support_timeout:
-                found += [(name, entry) for entry in self._iterate(loaded, codec, now)]
+                try:
+                    found += [(name, entry) for entry in self._iterate(loaded, codec, now)]
+                except NoProgram:  # replaced meanwhile, and its entries with it
+                    return []
         return found
 
     # Defaults

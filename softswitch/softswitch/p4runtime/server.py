@@ -31,6 +31,7 @@ MAX_MESSAGE_BYTES = 256 << 20
 """As BMv2: the JSON of a large program does not fit into gRPC's default of 4 MiB."""
 UNARY_THREADS = 16
 _WAIT_S = 1.0
+_PAUSE_S = 0.1
 
 log = logging.getLogger("softswitch.p4runtime")
 _Request = TypeVar("_Request", bound=Message)
@@ -56,8 +57,8 @@ class P4RuntimeServer:
         self._dataplane = dataplane
         self._stopping = threading.Event()
         self._pumps = [
-            threading.Thread(target=self._pump_packet_ins, name="packet-in"),
-            threading.Thread(target=self._pump_idle, name="idle"),
+            threading.Thread(target=self._pump, args=(self._packet_ins,), name="packet-in"),
+            threading.Thread(target=self._pump, args=(self._idle,), name="idle"),
         ]
         self._server = grpc.server(
             futures.ThreadPoolExecutor(MAX_STREAMS + UNARY_THREADS, "p4runtime"),
@@ -155,17 +156,24 @@ class P4RuntimeServer:
                 log.debug("stream of %s ended: %r", session.peer, problem)
         self._service.leave(session, error)
 
-    def _pump_packet_ins(self) -> None:
+    def _pump(self, once: Callable[[], None]) -> None:
+        """A defect costs what was being carried, never all that would have followed."""
         while not self._stopping.is_set():
-            frames = self._dataplane.wait_packet_ins(_WAIT_S)
-            if frames:
-                self._service.deliver_packet_ins(frames)
+            try:
+                once()
+            except Exception:
+                log.exception("lost what was to be sent to the controllers")
+                self._stopping.wait(_PAUSE_S)  # it may be there again at once
 
-    def _pump_idle(self) -> None:
-        while not self._stopping.is_set():
-            idle = self._dataplane.wait_idle(_WAIT_S)
-            if idle:
-                self._service.deliver_idle(idle, time.time_ns())
+    def _packet_ins(self) -> None:
+        frames = self._dataplane.wait_packet_ins(_WAIT_S)
+        if frames:
+            self._service.deliver_packet_ins(frames)
+
+    def _idle(self) -> None:
+        idle = self._dataplane.wait_idle(_WAIT_S)
+        if idle:
+            self._service.deliver_idle(idle, time.time_ns())
 
 
 def _unary(

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from softswitch.api import Entry
 from softswitch.dataplane import Dataplane
+from softswitch.program import Program
 
 from .builder import Builder
 from .conftest import Runner
@@ -78,3 +81,14 @@ def test_waiting_ends_when_the_data_plane_stops(run: Runner) -> None:
     plane.stop()
     assert plane.wait_idle(60) == []
     assert plane.wait_packet_ins(60) == []
+
+
+def test_a_program_that_is_replaced_during_a_sweep_has_no_idle_entries(
+    run: Runner, load: Callable[[Builder | bytes], Program]
+) -> None:
+    plane = idle_program(run)
+    plane.insert("t", Entry(KEY, "act", idle_timeout_ns=3 * SECOND))
+    former = plane._loaded  # pyright: ignore[reportPrivateUsage]
+    plane.load(load(Builder({"h": [("a", 8)]})))
+    plane._loaded = former  # pyright: ignore[reportPrivateUsage]
+    assert at(plane, 10.0) == []

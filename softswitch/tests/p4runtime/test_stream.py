@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -186,6 +187,19 @@ def test_idle_notification_has_exactly_these_fields(world: World) -> None:
         ),
         p4rt.TableEntry(table_id=TERNARY, match=[match(4, exact=b"\1")], priority=9),
     ]
+
+
+def test_a_delivery_that_fails_does_not_end_the_deliveries(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = world.client.stream().become_primary()
+    bad: Any = [("In.exact", None)]
+    good = Entry(key=((1, 0x1FF), (2, 0xFFFFFFFF)), action="In.drop")
+    world.dataplane.idle.put(bad)
+    world.dataplane.idle.put([("In.exact", good)])
+    notification = stream.recv().idle_timeout_notification
+    assert len(notification.table_entry) == 1
+    assert "lost what was to be sent" in caplog.text
 
 
 def test_many_idle_entries_come_in_several_notifications(world: World) -> None:
