@@ -40,6 +40,16 @@ def test_the_least_that_is_needed_gives_the_defaults(tmp_path: Path) -> None:
     assert config.ports.numbers == {"vm1": 1, "ext": 3}
 
 
+def test_paths_are_told_without_detours(tmp_path: Path) -> None:
+    folder = tmp_path / "topo"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    more = '[admin]\nsocket = "../build/p4ct.sock"\n[log]\nfile = "../link"\n'
+    config = load(write_config(folder, more=more))
+    assert config.socket == tmp_path / "build" / "p4ct.sock"
+    assert str(config.log_file) == str(tmp_path / "link"), "a link itself is left as it is"
+
+
 def test_what_is_written_counts(tmp_path: Path) -> None:
     more = """
 [conntrack]
