@@ -20,6 +20,7 @@ from p4ct.eswitch.entries import (
     NextHopEntry,
     Op,
 )
+from p4ct.offload.manager import OffloadOptions
 
 from .model import ACK, MAC, POLICY, ModelSwitch, Tcp, World, learn
 
@@ -267,3 +268,17 @@ def test_a_connection_is_never_in_two_records(switch: Unsure) -> None:
     world.manager.take_ended()
     world.rounds()
     assert switch.empty
+
+
+def test_who_waits_takes_the_place_of_what_the_switch_lost(switch: Unsure) -> None:
+    world = World(switch=switch, options=OffloadOptions(capacity=1))
+    learn(world)
+    Tcp(world, sport=1).offload()
+    waiting = Tcp(world, sport=2).offload()
+    assert len(world.manager.pending) == 1
+    for table in (switch.ct, switch.l2, switch.hops):
+        table.clear()
+    world.reconcile()
+    world.rounds()
+    assert len(world.manager.pending) == 0
+    assert waiting.send("vm1", ACK, b"my turn") == "hardware"
