@@ -197,6 +197,8 @@ class Switch:
             if event is not None:
                 event.set()
             return
+        if self.eswitch.take_answer(payload, info):
+            return
         self._on_punt(payload, info)
 
     def _idle(self, entries: Sequence[p4runtime_pb2.TableEntry]) -> None:

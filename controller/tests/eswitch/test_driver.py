@@ -19,16 +19,19 @@ from p4ct.eswitch.entries import (
     Modify,
     NextHopEntry,
     PuntInfo,
+    TunnelTermEntry,
     VportEntry,
+    WindowPair,
+    WindowSide,
 )
-from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step
+from p4ct.eswitch.enums import CtHit, PacketOutOp, PuntClass, PuntReason, Step, WindowVerdict
 from p4ct.p4runtime.client import P4RuntimeClient
 from p4ct.p4runtime.p4info import P4InfoIndex
 from p4rt_stubs.p4.config.v1 import p4info_pb2
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from ..p4runtime.fake_target import fake_target, run
-from .samples import CT_V4, CT_V6, DRAIN, ENTRIES, MAC1, P4INFO, V4, V6
+from .samples import CT_V4, CT_V6, DRAIN, ENTRIES, MAC1, NAT_V4, NAT_V6, P4INFO, V4, V6
 
 
 @asynccontextmanager
@@ -54,7 +57,7 @@ def test_program_that_does_not_fit():
     message.pkg_info.version = "9.0"
 
     async def main():
-        with pytest.raises(ContractError, match=r"known is 1\.x"):
+        with pytest.raises(ContractError, match=r"known is 2\.x"):
             Eswitch(P4RuntimeClient("127.0.0.1:1"), P4InfoIndex(message))
 
     run(main())
@@ -68,14 +71,16 @@ def test_write_and_read_back_every_table():
             def of(kind):
                 return [entry for entry in ENTRIES if isinstance(entry, kind)]
 
+            assert await driver.read_tunnels() == of(TunnelTermEntry)
             assert await driver.read_vports() == of(VportEntry)
             assert await driver.read_l2_pairs() == of(L2PairEntry)
             assert await driver.read_ct_entries() == of(CtEntry)
             assert await driver.read_flows() == of(FlowEntry)
             assert await driver.read_next_hops() == of(NextHopEntry)
             assert await driver.write([Modify(DRAIN)]) == [None]
-            assert await driver.read_ct_entries() == [DRAIN, CT_V6]
-            assert await driver.write([Delete(V4), Delete(CT_V6)]) == [None, None]
+            assert await driver.read_ct_entries() == [DRAIN, NAT_V4, CT_V6, NAT_V6]
+            gone = [Delete(V4), Delete(NAT_V4), Delete(CT_V6), Delete(NAT_V6.key)]
+            assert await driver.write(gone) == [None] * 4
             assert await driver.read_ct_entries() == []
 
     run(main())
@@ -102,8 +107,8 @@ def test_mixed_batch():
             ]
             assert answers[2].message == (
                 "INSERT ct_v6 l2_id=3 src=::1 dst=fd00::2 proto=58 sport=7 dport=32768"
-                " -> ct_forward(conn_index=0, generation=0, direction=0, path=0, next_hop=0)"
-                ": table full (RESOURCE_EXHAUSTED)"
+                " -> ct_forward(conn_index=0, generation=0, direction=0, path=0, next_hop=0,"
+                " check_window=0): table full (RESOURCE_EXHAUSTED)"
             )
             assert not any(answer and answer.unknown_outcome for answer in answers)
 
@@ -270,6 +275,7 @@ def test_what_the_program_lacks():
     message = p4info_pb2.P4Info()
     message.CopyFrom(P4INFO.message)
     del message.meters[:]
+    del message.registers[:]
     for table in message.tables:
         table.idle_timeout_behavior = 0
         del table.direct_resource_ids[:]
@@ -280,6 +286,8 @@ def test_what_the_program_lacks():
             driver.set_punt_meter(1, PuntClass.MISS, 1),
             driver.read_flow_counters(),
             driver.read_trap_counters(),
+            driver.read_windows([1]),
+            driver.write_windows({1: WindowPair()}),
         ):
             with pytest.raises(EswitchError) as error:
                 await call
@@ -301,6 +309,13 @@ def test_punt_header_from_the_wire():
         tunnel_id=0,
         outer_src=0,
         frame_length=1514,
+        window_original=0x00000001_00000002_00000003_FFFFFFFF,
+        window_reply=0xFFFFFFFE_00000005_00000006_00000007,
+        window_scales=0x0E07,
+        window_verdict=WindowVerdict.SEQ_ABOVE,
+    )
+    assert wanted.window == WindowPair(
+        WindowSide(1, 2, 3, 0xFFFFFFFF, 14), WindowSide(0xFFFFFFFE, 5, 6, 7, 7)
     )
 
     async def main():
@@ -337,13 +352,64 @@ def test_packet_outs():
             assert driver.send_pipeline(510, b"three")
             got = [await asyncio.wait_for(target.packet_outs.get(), 5) for _ in range(3)]
             fields = {field.id: field.name for field in P4INFO.headers.get("packet_out").fields}
+            zeros = dict.fromkeys(("op", "port", "pad0", "next_hop", "conn_index"), b"\0")
             assert [
                 (p.payload, {fields[m.metadata_id]: m.value for m in p.metadata}) for p in got
             ] == [
-                (b"one", {"op": b"\1", "port": b"\5", "pad0": b"\0", "next_hop": b"\0"}),
-                (b"two", {"op": b"\2", "port": b"\0", "pad0": b"\0", "next_hop": b"\1\2\3"}),
-                (b"three", {"op": b"\3", "port": b"\1\xfe", "pad0": b"\0", "next_hop": b"\0"}),
+                (b"one", {**zeros, "op": b"\1", "port": b"\5"}),
+                (b"two", {**zeros, "op": b"\2", "next_hop": b"\1\2\3"}),
+                (b"three", {**zeros, "op": b"\3", "port": b"\1\xfe"}),
             ]
+
+    run(main())
+
+
+WINDOWS = WindowPair(WindowSide(1, 2, 3, 4, 14), WindowSide(0xFFFFFFFF, 6, 7, 8, 0))
+
+
+def packed(side: WindowSide) -> int:
+    return side.end << 96 | side.max_end << 64 | side.max_win << 32 | side.max_ack
+
+
+def test_windows_are_written_and_read_back():
+    """A target that carries out writes, except those of index 9, and answers reads except of 8."""
+    registers: dict[int, tuple[int, int, int]] = {}
+
+    async def serve(target, driver) -> None:
+        fields = {field.id: field.name for field in P4INFO.headers.get("packet_out").fields}
+        while True:
+            packet = await target.packet_outs.get()
+            header = {
+                fields[m.metadata_id]: int.from_bytes(m.value, "big") for m in packet.metadata
+            }
+            index = header["conn_index"]
+            if header["op"] == PacketOutOp.WINDOW_WRITE:
+                payload = packet.payload
+                assert len(payload) == 34
+                one, two = (int.from_bytes(payload[i : i + 16], "big") for i in (0, 17))
+                if index != 9:
+                    registers[index] = (one, two, payload[16] << 8 | payload[33])
+            elif index != 8:
+                assert header["op"] == PacketOutOp.WINDOW_READ
+                one, two, scales = registers.get(index, (0, 0, 0))
+                info = PuntInfo(
+                    0, 0, PuntReason.WINDOW_READ, 0, 0, 0, index, 0, 0, 0, 0, one, two, scales, 0
+                )
+                late = info._replace(window_original=1)
+                assert driver.take_answer(b"", late)  # no token: the answer to another question
+                assert driver.take_answer(packet.payload, info)
+                assert driver.take_answer(packet.payload, late)  # the first answer counts
+
+    async def main():
+        async with eswitch() as (target, driver):
+            server = asyncio.create_task(serve(target, driver))
+            wanted = {7: WINDOWS, 8: WINDOWS, 9: WINDOWS}
+            assert await driver.write_windows(wanted) == {7}
+            assert registers[7] == (packed(WINDOWS.original), packed(WINDOWS.reply), 0x0E00)
+            assert await driver.read_windows([7, 8, 10]) == {7: WINDOWS, 10: WindowPair()}
+            server.cancel()
+            punt = PuntInfo(3, 1, PuntReason.WINDOW, Step.WINDOW, 1, 0, 7, 0, 0, 0, 60)
+            assert not driver.take_answer(b"", punt)
 
     run(main())
 
