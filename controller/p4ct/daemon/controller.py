@@ -74,7 +74,7 @@ class Controller:
         )
         self.manager.on_event = self._offload_event
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
-        self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send)
+        self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send, config.router)
         self.connections_seen = 0
         self._wake = asyncio.Event()
         self.manager.wake = self._wake.set

@@ -162,6 +162,8 @@ async def status(controller: Controller, fresh: bool) -> Json:
             "fast_path": manager.forwarded[0],
             "fast_path_bytes": manager.forwarded[1],
             "sent": slow.sent,
+            "decapsulated": slow.wire.decapsulated,
+            "too_big": dict(slow.wire.too_big),
         },
         "punts": dict(slow.punts),
         "eswitch_punts": eswitch_punts,

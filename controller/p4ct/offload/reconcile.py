@@ -76,8 +76,9 @@ async def reconcile(
     for row in l2_rows.values():
         manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
     for hop in next_hops.values():
-        if hop.kind == "output":
-            key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id)
+        # Rows that change MAC addresses are not ours.
+        if hop.kind == "output" or (hop.kind == "vxlan" and not hop.eth_src):
+            key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id, hop.tunnel)
             manager.next_hops.adopt(key, hop.next_hop, hop)
     manager.paths.reserve(e.action.path for e in entries if isinstance(e.action, CtForward))
 

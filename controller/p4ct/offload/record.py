@@ -10,6 +10,7 @@ from typing import NamedTuple
 from p4ct.conntrack import Connection, Direction
 from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey
 from p4ct.offload.paths import Path
+from p4ct.packet.vxlan import Tunnel
 from p4ct.pipeline.flow import Flow
 
 __all__ = ["Half", "L2Key", "Member", "NextHopKey", "Record", "RecordState"]
@@ -24,12 +25,14 @@ class L2Key(NamedTuple):
 
 
 class NextHopKey(NamedTuple):
-    """A row of `next_hop`: egress port, and what happens to the VLAN tag (VlanOp by number)."""
+    """A row of `next_hop`: egress port, what happens to the VLAN tag (VlanOp by number), and the
+    tunnel that it goes into."""
 
     port: int
     mtu: int
     vlan_op: int
     vlan_id: int
+    tunnel: Tunnel | None = None
 
 
 class Half(NamedTuple):

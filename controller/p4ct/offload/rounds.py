@@ -148,11 +148,12 @@ def _acquire_rows(manager: OffloadManager, plan: _Plan, half: Half) -> tuple[int
     if new:
         entry = NextHopEntry(
             next_hop,
-            "output",
+            "output" if hop.tunnel is None else "vxlan",
             port=hop.port,
             mtu=hop.mtu,
             vlan_op=VlanOp(hop.vlan_op),
             vlan_id=hop.vlan_id,
+            tunnel=hop.tunnel,
         )
         plan.add(manager.next_hops.set_row(hop, entry), hop)
     return l2_id, next_hop

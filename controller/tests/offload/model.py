@@ -38,6 +38,8 @@ from p4ct.offload.reconcile import Drift, reconcile
 from p4ct.offload.rounds import refresh, run_round
 from p4ct.packet import build
 from p4ct.packet.parse import Packet, parse
+from p4ct.packet.too_big import ip_length
+from p4ct.packet.vxlan import encapsulate
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.parser import parse_flows
 from p4ct.pipeline.ports import PortTable, Vport
@@ -92,8 +94,8 @@ class ModelSwitch:
 
     # -- packets -----------------------------------------------------------------------------
 
-    def receive(self, pkt: Packet, vport: int) -> int | PuntInfo:
-        """The egress port, or the packet-in header."""
+    def receive(self, pkt: Packet, vport: int) -> tuple[int, bytes] | PuntInfo:
+        """The egress port and the frame on the wire there, or the packet-in header."""
         row = self.l2.get((vport, pkt.eth_src, pkt.eth_dst))
         entry = None
         if row is not None:
@@ -113,6 +115,8 @@ class ModelSwitch:
             hop = self.hops.get(entry.action.next_hop)
             if hop is None:
                 reason = PuntReason.NO_NEXT_HOP
+            elif hop.mtu and ip_length(pkt) > hop.mtu:
+                reason = PuntReason.MTU_EXCEEDED
             else:
                 cell = self.cells.setdefault(
                     2 * entry.action.conn_index + entry.action.direction, [0, 0]
@@ -121,7 +125,8 @@ class ModelSwitch:
                 for counter in (cell, path):
                     counter[0] += 1
                     counter[1] += pkt.wire_len
-                return hop.port
+                frame = pkt.frame
+                return hop.port, encapsulate(frame, hop.tunnel) if hop.tunnel else frame
         action = entry.action if entry is not None else CtDrain(0, 0, 0)
         return PuntInfo(
             ingress_port=vport,
@@ -269,9 +274,11 @@ class World:
         timeouts: Timeouts | None = None,
         max_connections: int = 1000,
         liberal: bool = False,
+        ports: PortTable | None = None,
+        router: dict[int, bytes] | None = None,
     ) -> None:
         self.now = 1000.0 if switch is None else switch.now
-        self.ports = PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
+        self.ports = ports or PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
         self.switch = ModelSwitch() if switch is None else switch
         self.switch.now = self.now
         self.tracker = Tracker(timeouts, max_connections=max_connections, tcp_be_liberal=liberal)
@@ -280,7 +287,7 @@ class World:
         self.manager = OffloadManager(self.pipeline, self.tracker, options or OffloadOptions())
         self.tracker.on_event = self._event
         self.delivered: list[tuple[int, bytes]] = []
-        self.slow_path = SlowPath(self.pipeline, self.manager, self._send)
+        self.slow_path = SlowPath(self.pipeline, self.manager, self._send, router)
         self.by_hardware = 0
         self.auto_round = True
 
@@ -303,8 +310,8 @@ class World:
         pkt = parse(frame)
         self.switch.now = self.now
         outcome = self.switch.receive(pkt, vport)
-        if isinstance(outcome, int):
-            self.delivered.append((outcome, frame))
+        if isinstance(outcome, tuple) and not isinstance(outcome, PuntInfo):
+            self.delivered.append(outcome)
             self.by_hardware += 1
             return "hardware"
         self.slow_path.punt(frame, outcome, self.now)
