@@ -40,6 +40,7 @@ control eswitch_ingress(inout headers_t hdr,
         meta.frame_length = (bit<16>) standard_metadata.packet_length;
 
         if (hdr.packet_out.isValid()) {
+            meta.frame_length = meta.frame_length - PACKET_OUT_LENGTH;
             packet_out_stage.apply(hdr, meta, standard_metadata);                   // step 0
         } else {
             meta.lookup.port = standard_metadata.ingress_port;
@@ -48,7 +49,10 @@ control eswitch_ingress(inout headers_t hdr,
             }
             meta.punt.step = Step.TUNNEL;
             tunnel_stage.apply(hdr, meta, standard_metadata);                       // step 1
-            classify.apply(hdr, meta, standard_metadata);
+        }
+        // A packet-out by next hop, too: encapsulation wants to know the flow and the tag.
+        classify.apply(hdr, meta, standard_metadata);
+        if (!hdr.packet_out.isValid()) {
             meta.punt.step = Step.VPORT;
             vport_stage.apply(meta);                                                // steps 2, 3
             if (meta.punt.reason == PuntReason.NONE) {

@@ -137,6 +137,9 @@ header packet_out_t {
     @id(5) conn_index_t conn_index;      // WINDOW_WRITE and WINDOW_READ only
 }
 
+// Bytes of packet_out_t.
+const bit<16> PACKET_OUT_LENGTH = 9;
+
 // Payload of a WINDOW_WRITE packet-out.
 header window_out_t {
     bit<32> original_end;

@@ -63,7 +63,7 @@ enum bit<8> DropReason {
     POLICER_EXCEPTION = 2,
     POLICER_DRAIN     = 3,
     NEXT_HOP          = 4,   // a next hop that drops
-    BAD_PACKET_OUT    = 5    // unknown operation, no such next hop, or a TTL too low to route
+    BAD_PACKET_OUT    = 5    // unknown operation or next hop, no frame, or a TTL too low to route
 }
 
 // Operation of a packet-out.

@@ -10,7 +10,7 @@ control packet_out_stage(inout headers_t hdr,
     apply {
         if (hdr.packet_out.op == PacketOutOp.SEND) {
             standard_metadata.egress_spec = hdr.packet_out.port;
-        } else if (hdr.packet_out.op == PacketOutOp.NEXT_HOP) {
+        } else if (hdr.packet_out.op == PacketOutOp.NEXT_HOP && hdr.ethernet.isValid()) {
             meta.verdict.forward = true;
             meta.verdict.next_hop = hdr.packet_out.next_hop;
         } else if (hdr.packet_out.op == PacketOutOp.PIPELINE) {

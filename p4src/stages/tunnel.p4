@@ -7,6 +7,9 @@
 #ifndef ESWITCH_TUNNEL_P4
 #define ESWITCH_TUNNEL_P4
 
+// UDP header, VXLAN header and an Ethernet header.
+const bit<16> MIN_VXLAN_LENGTH = 8 + 8 + 14;
+
 control tunnel_stage(inout headers_t hdr,
                      inout metadata_t meta,
                      inout standard_metadata_t standard_metadata) {
@@ -63,31 +66,44 @@ control tunnel_stage(inout headers_t hdr,
     }
 
     apply {
-        // The outer header must be sound: an unsound one goes up as it is.
+        // The outer packet must be whole and sound: any other goes on as it is.
         if (hdr.inner_ethernet.isValid() && hdr.vxlan.flags & VXLAN_HAS_VNI != 0
             && standard_metadata.checksum_error == 0) {
-            meta.tunnel.vni = hdr.vxlan.vni;
-            meta.tunnel.removed = 14 + 8 + 8;
+            bit<16> outer_len = 14;
+            bit<16> l4_len = 0;
+            bool whole = true;
             if (hdr.vlan.isValid()) {
-                meta.tunnel.removed = meta.tunnel.removed + 4;
+                outer_len = outer_len + 4;
             }
             if (hdr.ipv4.isValid()) {
-                meta.tunnel.dst_v4 = hdr.ipv4.dst_addr;
-                meta.tunnel.outer_src = (bit<128>) hdr.ipv4.src_addr;
-                meta.tunnel.removed = meta.tunnel.removed + 20;
-                tunnel_term_v4.apply();
+                outer_len = outer_len + 20;
+                l4_len = hdr.ipv4.total_len - 20;
+                whole = hdr.ipv4.more_fragments == 0 && hdr.ipv4.total_len >= 20;
             } else {
-                meta.tunnel.dst_v6 = hdr.ipv6.dst_addr;
-                meta.tunnel.outer_src = hdr.ipv6.src_addr;
-                meta.tunnel.removed = meta.tunnel.removed + 40;
-                tunnel_term_v6.apply();
+                outer_len = outer_len + 40;
+                l4_len = hdr.ipv6.payload_len;
+            }
+            whole = whole && hdr.udp.length_ >= MIN_VXLAN_LENGTH && hdr.udp.length_ <= l4_len
+                    && (bit<32>) outer_len + (bit<32>) l4_len <= (bit<32>) meta.frame_length;
+            if (whole) {
+                if (hdr.ipv4.isValid()) {
+                    meta.tunnel.dst_v4 = hdr.ipv4.dst_addr;
+                    meta.tunnel.outer_src = (bit<128>) hdr.ipv4.src_addr;
+                    meta.tunnel.vni = hdr.vxlan.vni;
+                    tunnel_term_v4.apply();
+                } else {
+                    meta.tunnel.dst_v6 = hdr.ipv6.dst_addr;
+                    meta.tunnel.outer_src = hdr.ipv6.src_addr;
+                    meta.tunnel.vni = hdr.vxlan.vni;
+                    tunnel_term_v6.apply();
+                }
             }
             if (meta.tunnel.terminated) {
+                meta.tunnel.removed = outer_len + 8 + 8;
                 decapsulate();
             } else {
                 meta.tunnel.vni = 0;
                 meta.tunnel.outer_src = 0;
-                meta.tunnel.removed = 0;
             }
         }
     }
