@@ -91,7 +91,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     here = Path(__file__).resolve().parent
     collected = {item.path for item in session.items}
     option = session.config.option
-    narrowed = option.keyword or option.markexpr or getattr(option, "lf", False)
+    narrowed = option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)
     session.config.stash[_WHOLE] = (
         not narrowed
         and not any("::" in str(arg) for arg in session.config.args)

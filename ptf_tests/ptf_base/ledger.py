@@ -128,9 +128,9 @@ class Ledger:
         elif proto in (6, 17):
             self._see(f"ct_v{family}", MISS)
         l4 = 14 + tag + {4: 20, 6: 40}.get(family, 0)
-        if proto == 17 and frame[l4 + 2 : l4 + 4] == b"\x12\xb5" and len(frame) >= l4 + 30:
-            if frame[l4 + 8] & 8 and not fields["tunnel_id"]:
-                self._see(f"tunnel_term_v{family}", MISS)
+        vxlan = proto == 17 and frame[l4 + 2 : l4 + 4] == b"\x12\xb5" and len(frame) >= l4 + 30
+        if vxlan and frame[l4 + 8] & 8 and not fields["tunnel_id"]:
+            self._see(f"tunnel_term_v{family}", MISS)
 
     def _rows_of(self, *tables: str) -> Iterator[Row]:
         return (row for row in self._rows.values() if row.table in tables)
