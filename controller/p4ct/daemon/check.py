@@ -120,6 +120,7 @@ class _Checker:
                 tcp_timeout=file.offload.idle_timeout.tcp,
                 udp_timeout=file.offload.idle_timeout.udp,
                 icmp_timeout=file.offload.idle_timeout.icmp,
+                window_check=file.offload.window_check,
             ),
             timeouts=timeouts,
             conntrack=file.conntrack,

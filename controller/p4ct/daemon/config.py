@@ -59,11 +59,16 @@ class IdleTimeout(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """`capacity`: connections in the eswitch at most (0: as many as the program has room for)."""
+    """`capacity`: connections in the eswitch at most (0: as many as the program has room for).
+
+    `window_check`: the eswitch checks TCP windows, and a connection that returns to software still
+    knows its own. Without effect on a program without window registers.
+    """
 
     enabled: bool = True
     mode: Literal["assured", "established"] = "assured"
     capacity: int = 0
+    window_check: bool = False
     idle_timeout: IdleTimeout = IdleTimeout()
 
 

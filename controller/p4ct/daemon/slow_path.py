@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from p4ct.daemon.wire import Send, Wire
 from p4ct.eswitch.entries import PuntInfo
-from p4ct.eswitch.enums import PuntReason
+from p4ct.eswitch.enums import PuntReason, WindowVerdict
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.record import Record
 from p4ct.packet.parse import Packet, parse
@@ -63,7 +63,14 @@ class SlowPath:
             return
         vport, frame = received
         pkt = parse(frame, info.frame_length)
+        watched = self.manager.punted(info)
         result = self.pipeline.process(pkt, vport.id, now)
+        if (
+            watched is not None
+            and info.window_verdict in _AHEAD
+            and all(visit.connection is not None for visit in result.ct)
+        ):
+            self.manager.window_lags(watched)
         ending = self.manager.packet(pkt, vport.id, result, now)
         if not result.outputs:
             return
@@ -96,6 +103,8 @@ class SlowPath:
             record.on_gone.append(gone)
 
 
+#: The eswitch found the segment beyond what it knows; software may know more.
+_AHEAD = frozenset({WindowVerdict.SEQ_ABOVE, WindowVerdict.ACK_ABOVE})
 _NAMES = {reason.value: reason.name for reason in PuntReason}
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from p4ct.conntrack import Connection, CtState, Direction, Tracker
-from p4ct.eswitch.entries import CtKey
-from p4ct.offload import reasons
+from p4ct.eswitch.entries import CtKey, PuntInfo
+from p4ct.eswitch.enums import CtHit
+from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import (
     TCP,
@@ -47,6 +48,8 @@ class OffloadOptions:
     tcp_timeout: float = 3600.0
     udp_timeout: float = 180.0
     icmp_timeout: float = 180.0
+    window_check: bool = False
+    """The eswitch checks TCP windows; it has to have the registers."""
     batch: int = 256
     """Installs, and removals, of one round at most."""
 
@@ -104,6 +107,31 @@ class OffloadManager:
         self.on_event: Callable[[str, Record, str], None] = _ignore
 
     # -- packets ---------------------------------------------------------------------------
+
+    def punted(self, info: PuntInfo) -> Record | None:
+        """Before a punt is resolved: learn the windows that it brings; the watched record."""
+        record = None if info.ct_hit == CtHit.MISS else self.records.get(info.conn_index)
+        if record is not None and (
+            record.generation != info.generation or not record.checks_window
+        ):
+            record = None
+        # A packet on another MAC pair or with IP options hits no entry, and brings no window.
+        self.tracker.windows_current = record is not None
+        if record is not None:
+            windows.learn(record, info.window)
+        return record
+
+    def window_lags(self, record: Record) -> None:
+        """Software accepts what the eswitch found outside of its window: it stops to look.
+
+        The registers have missed what software has seen: packets that were under way at the
+        install, or a FIN. They cannot be written again while the entries forward, because what
+        the eswitch learns in between would be lost.
+        """
+        if not record.checks_window or record.state in (RecordState.LEAVING, RecordState.GONE):
+            return
+        windows.forget(record)
+        self._retime(record)
 
     def packet(self, pkt: Packet, in_vport: int, result: Result, now: float) -> list[Record]:
         """Account for one packet that software has just resolved.
@@ -256,6 +284,10 @@ class OffloadManager:
         if record.state is RecordState.LEAVING or connection.timeout >= record.timeout:
             return
         record.timeout = connection.timeout
+        self._retime(record)
+
+    def _retime(self, record: Record) -> None:
+        """Write the entries once more: their timeout, or what they check, has changed."""
         if not record.retime:
             record.retime = True
             self.to_retime.append(record)

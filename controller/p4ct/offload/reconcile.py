@@ -26,7 +26,7 @@ from p4ct.eswitch.entries import (
     NextHopEntry,
     Op,
 )
-from p4ct.offload import reasons
+from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import TCP, must_leave
 from p4ct.offload.manager import OffloadManager
@@ -125,6 +125,7 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
     for record in list(manager.records.values()):
         held = record.state is RecordState.ACTIVE or record.installed_at > 0
         record.cause = record.cause or reasons.LOST
+        windows.forget(record)
         manager.leave(record)
         manager.waiting += record.on_gone
         record.on_gone.clear()

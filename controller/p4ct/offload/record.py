@@ -79,6 +79,7 @@ class Record:
 
     __slots__ = (
         "cause",
+        "checks_window",
         "generation",
         "halves",
         "idle_marks",
@@ -129,6 +130,8 @@ class Record:
         self.cause = ""
         #: The entries' idle timeout is to be written again.
         self.retime = False
+        #: The entries forward only what is inside the window registers.
+        self.checks_window = False
         self.on_gone: list[Callable[[], None]] = []
 
     def entry(self, direction: int, metadata: bytes) -> CtEntry:
@@ -143,6 +146,7 @@ class Record:
                 direction=direction,
                 path=self.paths[direction].id,
                 next_hop=self.next_hop_ids[direction],
+                check_window=self.checks_window,
             ),
             idle_timeout_ns=int(self.timeout * 1e9),
             metadata=metadata,
