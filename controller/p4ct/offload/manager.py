@@ -20,13 +20,13 @@ from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import (
     TCP,
     UDP,
-    Mode,
     eligible,
     half_of,
     is_half_closed,
     must_leave,
     own_direction,
 )
+from p4ct.offload.options import OffloadOptions
 from p4ct.offload.paths import Paths
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.recheck import still_allowed
@@ -36,22 +36,6 @@ from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
 
 __all__ = ["Candidate", "OffloadManager", "OffloadOptions"]
-
-
-@dataclass(frozen=True, slots=True)
-class OffloadOptions:
-    """`capacity`: records at most; timeouts in seconds without a packet."""
-
-    enabled: bool = True
-    mode: Mode = Mode.ASSURED
-    capacity: int = 65536
-    tcp_timeout: float = 3600.0
-    udp_timeout: float = 180.0
-    icmp_timeout: float = 180.0
-    window_check: bool = False
-    """The eswitch checks TCP windows; it has to have the registers."""
-    batch: int = 256
-    """Installs, and removals, of one round at most."""
 
 
 @dataclass(slots=True)
@@ -111,9 +95,7 @@ class OffloadManager:
     def punted(self, info: PuntInfo) -> Record | None:
         """Before a punt is resolved: learn the windows that it brings; the watched record."""
         record = None if info.ct_hit == CtHit.MISS else self.records.get(info.conn_index)
-        if record is not None and (
-            record.generation != info.generation or not record.checks_window
-        ):
+        if record and not (record.checks_window and record.generation == info.generation):
             record = None
         # A packet on another MAC pair or with IP options hits no entry, and brings no window.
         self.tracker.windows_current = record is not None
@@ -124,9 +106,8 @@ class OffloadManager:
     def window_lags(self, record: Record) -> None:
         """Software accepts what the eswitch found outside of its window: it stops to look.
 
-        The registers have missed what software has seen: packets that were under way at the
-        install, or a FIN. They cannot be written again while the entries forward, because what
-        the eswitch learns in between would be lost.
+        The registers have missed packets that were under way at the install, or a FIN, and are
+        not written again while entries forward (docs/decisions/0012-window-registers.md).
         """
         if not record.checks_window or record.state in (RecordState.LEAVING, RecordState.GONE):
             return
