@@ -181,6 +181,29 @@ class UdpChecksumComputesToZero(NatTest):
 
 
 @each(proto=PROTOS, family=(4, 6))
+class ChecksumCarries(NatTest):
+    """The sum of the differences carries more than once: results around 0x0000 and 0xffff, of the
+    transport checksum and of the IPv4 header's."""
+
+    def runTest(self):
+        before, after = outward("both", self.proto)
+        self.translate(self.proto, self.family, before, after)
+        at = 14 + {4: 20, 6: 40}[self.family] + {"udp": 6, "tcp": 16, "icmp": 2}[self.proto]
+        ip = {"id": 0} if self.family == 4 else {}
+        base = self.frame(self.proto, self.family, after, payload=b"\0\0", ip=ip)
+        for near in (*range(1, 5), *range(-48, -1)):
+            # What is added to one word of a packet is taken from its checksum.
+            word = (int.from_bytes(base[at : at + 2], "big") - near) % 65535
+            changes = {"payload": word.to_bytes(2, "big")}
+            if self.family == 4:
+                changes["ip"] = {"id": (int.from_bytes(base[24:26], "big") - near) % 65535}
+            data = self.frame(self.proto, self.family, before, **changes)
+            as_ = self.frame(self.proto, self.family, after, **changes)
+            assert int.from_bytes(as_[at : at + 2], "big") == near % 65535
+            self.forwards(self.vm1, data, EXT.port, as_)
+
+
+@each(proto=PROTOS, family=(4, 6))
 class WrongChecksumStaysWrong(NatTest):
     """A transport checksum that was wrong is not made right: it stays wrong by as much."""
 

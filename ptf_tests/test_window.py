@@ -340,6 +340,19 @@ class RandomTrace(WindowTest):
         return Segment(seq & WORD, ack & WORD, offer, length)
 
 
+class ClosedAtItsEdge(WindowTest):
+    """A window that closes just where it ended before still leaves room for a probe."""
+
+    def runTest(self):
+        window = Pair(START.original, replace(START.reply, max_end=9000))
+        connection = self.connect_checked(window)
+        closed = SEGMENT._replace(window=0)
+        after = in_window(window, ORIGINAL, closed)[1]
+        assert after.reply.max_end == 9001
+        self.passes(connection, closed)
+        self.verify_window(1, after)
+
+
 class NoEntryNoRegisters(StationsTest):
     """A miss carries no registers, whatever is in those of index 0."""
 
