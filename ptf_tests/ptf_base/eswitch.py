@@ -31,11 +31,11 @@ from ptf_base.errors import WriteFailed
 from ptf_base.frames import EXT, VM1, VM2, Station, Tunnel
 from ptf_base.ledger import Row
 from ptf_base.p4info import Value
-from ptf_base.traffic import EntryHit, TrafficVerbs, Vport
-from ptf_base.window import Pair
+from ptf_base.traffic import Vport
+from ptf_base.window_verbs import WindowVerbs
 
 
-class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
+class EswitchTest(WindowVerbs, CounterVerbs, unittest.TestCase):
     """Base of the cases: a subclass has `runTest`, which is all that ptf and pytest ask for."""
 
     target = ""
@@ -304,25 +304,6 @@ class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
         params = {"path": path, "next_hop": next_hop}
         self.insert("flow", whole, "flow_forward", params, priority=priority)
         return whole
-
-    # Window registers
-
-    def write_window(self, index: int, window: Pair) -> None:
-        """Write both directions' registers of a connection index."""
-        self.packet_out(window.payload(), "WINDOW_WRITE", conn_index=index)
-
-    def verify_window(self, index: int, window: Pair) -> None:
-        """Read them back, through everything that was sent before."""
-        probe = b"%014d" % self.switch.next_serial()
-        self.packet_out(probe, "WINDOW_READ", conn_index=index)
-        self.verify_punt(
-            probe,
-            Vport(0, 0),
-            "WINDOW_READ",
-            step=0,
-            hit=EntryHit("MISS", 0, index, 0),
-            window=window,
-        )
 
     # The policer
 
