@@ -16,12 +16,16 @@
 
 #include "stages/parser.p4"
 #include "stages/checksum.p4"
+#include "stages/tunnel.p4"
 #include "stages/classify.p4"
 #include "stages/packet_out.p4"
 #include "stages/vport.p4"
 #include "stages/connection.p4"
 #include "stages/trap.p4"
+#include "stages/window.p4"
 #include "stages/flow.p4"
+#include "stages/nat.p4"
+#include "stages/encapsulate.p4"
 #include "stages/next_hop.p4"
 #include "stages/punt.p4"
 #include "stages/egress.p4"
@@ -36,14 +40,19 @@ control eswitch_ingress(inout headers_t hdr,
         meta.frame_length = (bit<16>) standard_metadata.packet_length;
 
         if (hdr.packet_out.isValid()) {
+            meta.frame_length = meta.frame_length - PACKET_OUT_LENGTH;
             packet_out_stage.apply(hdr, meta, standard_metadata);                   // step 0
         } else {
             meta.lookup.port = standard_metadata.ingress_port;
             if (meta.replayed == 1) {
                 meta.lookup.port = meta.replay_port;
             }
-            classify.apply(hdr, meta, standard_metadata);
-            // Step 1 is tunnel termination; the table ids are reserved for it.
+            meta.punt.step = Step.TUNNEL;
+            tunnel_stage.apply(hdr, meta, standard_metadata);                       // step 1
+        }
+        // A packet-out by next hop, too: encapsulation wants to know the flow and the tag.
+        classify.apply(hdr, meta, standard_metadata);
+        if (!hdr.packet_out.isValid()) {
             meta.punt.step = Step.VPORT;
             vport_stage.apply(meta);                                                // steps 2, 3
             if (meta.punt.reason == PuntReason.NONE) {
@@ -52,9 +61,19 @@ control eswitch_ingress(inout headers_t hdr,
                 if (meta.punt.reason == PuntReason.NONE && !meta.verdict.forward) {
                     flow_stage.apply(meta);                                         // step 6
                 }
+                // What goes up from a connection carries its window.
+                if (meta.verdict.forward && meta.verdict.check_window == 1
+                    && meta.lookup.is_tcp == 1) {
+                    meta.window_op = WindowOp.CHECK;
+                } else if (meta.verdict.ct_hit != CtHit.MISS && meta.lookup.is_tcp == 1) {
+                    meta.window_op = WindowOp.READ;
+                }
             }
         }
 
+        if (meta.window_op != WindowOp.NONE) {
+            window_stage.apply(hdr, meta);
+        }
         if (meta.verdict.forward) {
             next_hop_stage.apply(hdr, meta, standard_metadata);                     // step 7
         }

@@ -23,6 +23,7 @@ from ptf_base.eswitch import EswitchTest
 _benches: list[Bench] = []
 _not_run: list[str] = []
 _reports: list[str] = []
+_uncovered: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,16 +78,40 @@ def _close_targets() -> Iterator[None]:
         yield
     finally:
         for name, switch in switches.opened().items():
-            _reports.append(f"{name}:\n{switch.ledger.report(switch.wire.names)}")
+            names, ledger = switch.wire.names, switch.ledger
+            _reports.append(f"coverage on {name}:\n{ledger.report(names)}")
+            _uncovered.extend(f"{name}: {what} {member}" for what, member in ledger.missing(names))
         switches.close_all()
         while _benches:
             _benches.pop().close()
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A whole run is one of every case of every file here; only that can miss coverage."""
+    here = Path(__file__).resolve().parent
+    collected = {item.path for item in session.items}
+    option = session.config.option
+    narrowed = option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)
+    session.config.stash[_WHOLE] = (
+        not narrowed
+        and not any("::" in str(arg) for arg in session.config.args)
+        and set(here.glob("test_*.py")) <= collected
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if not session.config.stash.get(_WHOLE, False):
+        _uncovered.clear()
+    elif _uncovered and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if _reports or _not_run:
         terminalreporter.section("eswitch PTF suite")
-    for text in [*_reports, *(f"not run: {reason}" for reason in _not_run)]:
+    lines = [f"not run: {reason}" for reason in _not_run]
+    lines += [f"NOT COVERED, which fails the run: {point}" for point in _uncovered]
+    for text in [*_reports, *lines]:
         terminalreporter.write_line(text)
 
 
@@ -102,3 +127,4 @@ def _open(name: str, program: Path, extra_args: list[str]) -> switches.Switch:
 
 
 _TARGETS = pytest.StashKey[list[str]]()
+_WHOLE = pytest.StashKey[bool]()

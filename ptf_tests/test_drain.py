@@ -3,6 +3,7 @@
 
 from ptf_base.connections import ORIGINAL, REPLY
 from ptf_base.each import each
+from ptf_base.entities import update, zero_counter_entry
 from ptf_base.eswitch import StationsTest
 from ptf_base.frames import EXT, VM1
 
@@ -130,3 +131,34 @@ class RemovalUnderTraffic(StationsTest):
         for data in frames[counted.packets :]:
             self.verify_punt(data, self.vm1, "DRAIN", hit=connection.hit(ORIGINAL, "DRAIN"))
         count.expect(*frames[: counted.packets])
+
+
+class RemovedAThousandTimes(StationsTest):
+    """Installed and drained again and again with frames in flight: what is counted is what was
+    sent on, to the frame and byte, and all the rest came up."""
+
+    def runTest(self):
+        connection = self.connect("udp", family=6)
+        cells = [
+            update("MODIFY", zero_counter_entry(self.names, "ct_counter", 2 * connection.index + d))
+            for d in (ORIGINAL, REPLY)
+        ]
+        forwarded = 0
+        for turn in range(1000):
+            count, _ = self.watch_connection(connection)
+            frames = [connection.frame(payload=b"%d %s" % (turn, b"x" * n)) for n in range(3)]
+            for data in frames[:2]:
+                self.send(self.vm1, data)
+            self.drain(connection)
+            counted = count.count().packets
+            forwarded += counted
+            self.send(self.vm1, frames[2])
+            for data in frames[:counted]:
+                self.verify_forwarded(EXT.port, data)
+            for data in frames[counted:]:
+                self.verify_punt(data, self.vm1, "DRAIN", hit=connection.hit(ORIGINAL, "DRAIN"))
+            count.expect(*frames[:counted])
+            self.remove(connection)
+            self.write(cells)
+            self.write([self.connection_update("INSERT", connection, d) for d in (ORIGINAL, REPLY)])
+        assert 0 < forwarded <= 2000, forwarded

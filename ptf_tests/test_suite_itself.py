@@ -9,10 +9,12 @@ from unittest import mock
 
 from ptf_base.each import each
 from ptf_base.entities import table_entry
+from ptf_base.ledger import Ledger, Row
 from ptf_base.netns import Namespace, NamespaceError
 from ptf_base.p4info import P4Names, UnknownName, encode
 from ptf_base.switch import COMPILED, PROGRAM
 from ptf_base.target import Target, TargetError, not_found
+from ptf_base.window import Pair, Registers, Segment, before, in_window
 
 
 class SuiteTest(unittest.TestCase):
@@ -70,6 +72,59 @@ class Encoding(SuiteTest):
             assert encode(value, width) == expected, value
         assert "512 does not fit in 9 bits" in self.said(ValueError, encode, 512, 9)
         self.said(ValueError, encode, -1, 9)
+
+
+class CoverageNamesWhatIsMissing(SuiteTest):
+    """A point counts once a case that showed it has passed; the rest is named as missing."""
+
+    def runTest(self):
+        names, ledger = self.names(), Ledger()
+        assert ledger.missing(names) == ledger.wanted(names)
+        output = {"port": 1, "vlan_op": "POP"}
+        ledger.start_case()
+        ledger.wrote("a", Row("next_hop", "nh_output", output, {"next_hop": 9}))
+        ledger.wrote("b", Row("next_hop", "nh_route", {**output, "port": 2}, {"next_hop": 8}))
+        ledger.wrote("c", Row("flow", "flow_forward", {"next_hop": 9}, {}))
+        ledger.left(1)
+        ledger.dropped("NEXT_HOP")
+        shown = {
+            *(("next_hop", "nh_output"), ("next_hop", "nh_drop"), ("flow", "flow_forward")),
+            *(("VLAN operation", "POP"), ("drop reason", "NEXT_HOP")),
+            *(("trap", "miss"), ("vport", "set_vport")),
+        }
+        assert not set(ledger.points), "the case has not passed yet"
+        ledger.case_passed()
+        assert set(ledger.points) == shown
+        assert shown.isdisjoint(ledger.missing(names))
+        assert set(ledger.missing(names)) | shown == set(ledger.wanted(names))
+        assert "nh_route NOT COVERED" in ledger.report(names)
+        ledger.start_case()
+        ledger.left(1)
+        ledger.case_passed()
+        assert set(ledger.points) == shown
+
+
+class WindowModel(SuiteTest):
+    """The reference model, at values worked out by hand."""
+
+    def runTest(self):
+        client, server = Registers(100, 300, 50, 900, 0), Registers(900, 950, 200, 100, 3)
+        pair = Pair(client, server)
+        # 10 bytes up to 110; 900 + 60 is offered, which is more than 50 and ends at 960.
+        verdict, after = in_window(pair, 0, Segment(100, 900, 60, 10))
+        assert verdict == "INSIDE"
+        assert after.original == Registers(110, 300, 60, 900, 0)
+        assert after.reply == Registers(900, 960, 200, 100, 3)
+        # The server's window is scaled by 8; a closed one still allows a probe of one byte.
+        assert in_window(pair, 1, Segment(900, 100, 30, 0))[1].original.max_end == 340
+        assert in_window(pair, 1, Segment(900, 300, 0, 0))[0] == "ACK_ABOVE"
+        wide = Pair(Registers(300, 300, 50, 900, 0), server)
+        assert in_window(wide, 1, Segment(900, 300, 0, 0))[1].original.max_end == 301
+        # 20 bytes beyond what was offered widen what the receiver is taken to offer.
+        assert in_window(pair, 0, Segment(300, 900, 0, 20))[1].reply.max_win == 220
+        assert in_window(pair, 0, Segment(301, 900, 0, 0)) == ("SEQ_ABOVE", pair)
+        assert before(0xFFFFFFFF, 3)
+        assert not before(3, 0xFFFFFFFF)
 
 
 class TargetThatEnds(SuiteTest):

@@ -8,6 +8,9 @@ joins the two and refuses to work when one side names something that the other d
 from __future__ import annotations
 
 TABLES = {
+    "tunnel_term_v4": "Step 1. VXLAN tunnels over IPv4 that end here: the packet inside becomes the"
+    " packet. A miss leaves the packet as it is.",
+    "tunnel_term_v6": "Step 1. As `tunnel_term_v4`, over IPv6.",
     "vport": "Step 2. Gives the logical ingress port. A miss punts with UNKNOWN_VPORT.",
     "l2_pair": "Step 3. Gives the pair of stations a number. A miss leaves it 0, and a packet with"
     " number 0 is not looked up in step 4: an entry never serves another MAC pair.",
@@ -23,8 +26,8 @@ TABLES = {
 #: (table, key) -> meaning.
 KEYS = {
     ("vport", "port"): "dataplane port, or the port that a pipeline packet-out names",
-    ("vport", "tunnel_vport"): "0: came in without a tunnel (other values come with tunnels)",
-    ("vport", "vlan_present"): "1 if the frame has an 802.1Q tag",
+    ("vport", "tunnel_vport"): "from step 1; 0: came in without a tunnel",
+    ("vport", "vlan_present"): "1 if the frame, in a tunnel the inner one, has an 802.1Q tag",
     ("vport", "vlan_id"): "id of the tag, 0 without one",
     ("l2_pair", "vport"): "from step 2",
     ("l2_pair", "eth_src"): "source MAC address",
@@ -49,6 +52,11 @@ KEYS = {
     ("flow", "dport"): "as in the connection tables",
     ("next_hop", "next_hop"): "id that an entry or a packet-out names",
 }
+for _table in ("tunnel_term_v4", "tunnel_term_v6"):
+    KEYS |= {
+        (_table, "outer_dst"): "outer IP destination address",
+        (_table, "vni"): "VXLAN network identifier",
+    }
 for _table in ("ct_v4", "ct_v6"):
     KEYS |= {
         (_table, "l2_id"): "number of the MAC pair, never 0",
@@ -61,15 +69,24 @@ for _table in ("ct_v4", "ct_v6"):
 
 ACTIONS = {
     "miss": "Nothing; default of every table. The step sees the miss.",
+    "terminate": "The tunnel ends here. Which port it came in on is matched together with"
+    " `tunnel_vport` in step 2: a tunnel from a port that is no uplink belongs to no vport.",
     "set_vport": "Names the vport.",
     "set_l2_id": "Names the MAC pair.",
     "ct_forward": "The packet belongs to an offloaded connection: forward it, if the trap agrees.",
+    "ct_nat_v4": "As `ct_forward`, and the packet leaves with these addresses and ports, changed or"
+    " not; checksums follow by the difference (RFC 1624).",
+    "ct_nat_v6": "As `ct_nat_v4`, for IPv6.",
     "ct_drain": "The connection's entries are being removed: punt, do not count.",
     "punt": "Send up with this reason, in this class of the policer.",
     "flow_forward": "Forward by a stateless entry.",
     "nh_output": "Send to a port; MAC addresses and TTL stay.",
     "nh_route": "As `nh_output`, with new MAC addresses and TTL or hop limit decremented"
     " (the IPv4 checksum is computed again).",
+    "nh_vxlan_v4": "As `nh_output` (as `nh_route` with `route` 1), then into VXLAN over IPv4: DF is"
+    " set, the ECN of the inner packet is copied (RFC 6040), the UDP source port is 0xc000 plus 14"
+    " bits of a CRC-16 of the inner flow, the UDP checksum is 0.",
+    "nh_vxlan_v6": "As `nh_vxlan_v4`, over IPv6.",
     "nh_drop": "Drop, counted as NEXT_HOP.",
 }
 
@@ -81,21 +98,46 @@ PARAMS = {
     ("punt", "class_"): "PuntClass",
     ("flow_forward", "path"): "cell of `path_counter`",
     ("flow_forward", "next_hop"): "row of `next_hop`",
-    ("ct_forward", "path"): "cell of `path_counter`: the list of flows that the packet stands for",
-    ("ct_forward", "next_hop"): "row of `next_hop`",
+    ("terminate", "tunnel_vport"): "key of step 2, not 0",
     ("nh_route", "eth_src"): "new source MAC address",
     ("nh_route", "eth_dst"): "new destination MAC address",
 }
-for _action in ("ct_forward", "ct_drain"):
+for _action in ("ct_forward", "ct_nat_v4", "ct_nat_v6"):
+    PARAMS |= {
+        (_action, "path"): "cell of `path_counter`: the list of flows that the packet stands for",
+        (_action, "next_hop"): "row of `next_hop`",
+        (_action, "check_window"): "1: forward TCP segments only inside the window registers",
+    }
+for _action in ("ct_nat_v4", "ct_nat_v6"):
+    PARAMS |= {
+        (_action, "src"): "new IP source address",
+        (_action, "dst"): "new IP destination address",
+        (_action, "sport"): "new source port; ICMP echo: the new identifier",
+        (_action, "dport"): "new destination port; ICMP echo: no effect",
+    }
+for _action in ("ct_forward", "ct_nat_v4", "ct_nat_v6", "ct_drain"):
     PARAMS |= {
         (_action, "conn_index"): "cells 2·index and 2·index+1 of `ct_counter`; below 65536",
         (_action, "generation"): "use of the index, so that late packets can be told apart",
         (_action, "direction"): "0 original, 1 reply",
     }
-for _action in ("nh_output", "nh_route"):
+for _action in ("nh_vxlan_v4", "nh_vxlan_v6"):
+    PARAMS |= {
+        (_action, "route"): "1: new inner MAC addresses, TTL or hop limit decremented",
+        (_action, "eth_src"): "new inner source MAC address",
+        (_action, "eth_dst"): "new inner destination MAC address",
+        (_action, "outer_eth_src"): "outer source MAC address",
+        (_action, "outer_eth_dst"): "outer destination MAC address",
+        (_action, "outer_src"): "outer IP source address",
+        (_action, "outer_dst"): "outer IP destination address",
+        (_action, "vni"): "VXLAN network identifier",
+        (_action, "ttl"): "outer TTL or hop limit",
+        (_action, "dscp"): "outer DSCP",
+    }
+for _action in ("nh_output", "nh_route", "nh_vxlan_v4", "nh_vxlan_v6"):
     PARAMS |= {
         (_action, "port"): "egress port",
-        (_action, "mtu"): "longest IP packet in bytes, 0: no limit",
+        (_action, "mtu"): "longest IP packet in bytes, in a tunnel the inner one; 0: no limit",
         (_action, "vlan_op"): "VlanOp",
         (_action, "vlan_id"): "id for PUSH and SET",
     }
@@ -117,6 +159,21 @@ METERS = {
     " dropped, green and yellow go up.",
 }
 
+REGISTERS_NOTE = (
+    "Not needed; P4Runtime does not have to serve them, and their ids are p4c's own. Cell"
+    " 2·conn_index + direction of the sender. They are written and read by packet-outs"
+    " (WINDOW_WRITE, WINDOW_READ); what is punted from a TCP entry carries both directions. All but"
+    " the scale only grow, in serial arithmetic (RFC 1982). The names of Linux are in brackets."
+)
+
+REGISTERS = {
+    "window_end": "highest sequence number after a segment that was sent (td_end)",
+    "window_max_end": "highest acknowledgement plus window that the peer offered (td_maxend)",
+    "window_max_win": "largest window that it offered itself, scaled (td_maxwin)",
+    "window_max_ack": "highest acknowledgement that it sent (td_maxack)",
+    "window_scale": "window scale, 0 to 14 (td_scale)",
+}
+
 HEADERS = {
     "packet_in": "In front of every packet that goes up.",
     "packet_out": "In front of every packet from the controller. Every field has to be given,"
@@ -135,13 +192,19 @@ FIELDS = {
     ("packet_in", "pad1"): "0",
     ("packet_in", "conn_index"): "of the entry",
     ("packet_in", "generation"): "of the entry",
-    ("packet_in", "tunnel_id"): "VNI; always 0 in this version",
-    ("packet_in", "outer_src"): "outer source address; always 0 in this version",
-    ("packet_in", "frame_length"): "bytes at ingress, FCS not counted",
+    ("packet_in", "tunnel_id"): "VNI of the tunnel that ended here, 0 without one",
+    ("packet_in", "outer_src"): "outer source address, IPv4 in the low 32 bits; 0 without a tunnel",
+    ("packet_in", "frame_length"): "bytes at ingress, outer headers included, FCS not counted",
+    ("packet_in", "window_original"): "registers end, max_end, max_win, max_ack of the original"
+    " direction, 32 bits each, where a TCP entry was hit; else 0",
+    ("packet_in", "window_reply"): "those of the reply direction",
+    ("packet_in", "window_scales"): "both scales, 8 bits each, original first",
+    ("packet_in", "window_verdict"): "WindowVerdict",
     ("packet_out", "op"): "PacketOutOp",
     ("packet_out", "port"): "SEND: egress port; PIPELINE: the port to act as",
     ("packet_out", "pad0"): "0",
     ("packet_out", "next_hop"): "NEXT_HOP: row of `next_hop`",
+    ("packet_out", "conn_index"): "WINDOW_WRITE and WINDOW_READ: whose registers",
 }
 
 ENUMS = {
@@ -152,6 +215,8 @@ ENUMS = {
     "DropReason": "Why the program drops. p4c does not list it in P4Info, because no key, parameter"
     " or header has this type; the numbers are those of `p4src/include/reasons.p4`.",
     "PacketOutOp": "What a packet-out asks for.",
+    "WindowVerdict": "Where a TCP segment lies, by the conditions of Linux's `tcp_in_window`;"
+    " SACK blocks are not read.",
     "VlanOp": "What a next hop does to the 802.1Q tag.",
 }
 
@@ -173,13 +238,16 @@ MEMBERS = {
     ("PuntReason", "NO_NEXT_HOP"): "the entry names a next hop that does not exist",
     ("PuntReason", "MTU_EXCEEDED"): "longer than the next hop allows",
     ("PuntReason", "SAME_ADDRESS"): "IP source equals IP destination",
-    ("Step", "TUNNEL"): "reserved for tunnel termination",
+    ("PuntReason", "WINDOW"): "a TCP segment outside the window registers",
+    ("PuntReason", "WINDOW_READ"): "no punt: the answer to a WINDOW_READ packet-out",
+    ("Step", "TUNNEL"): "step 1",
     ("Step", "VPORT"): "step 2",
     ("Step", "L2_PAIR"): "step 3",
     ("Step", "CT"): "step 4",
     ("Step", "TRAP"): "step 5",
     ("Step", "FLOW"): "step 6",
     ("Step", "NEXT_HOP"): "step 7",
+    ("Step", "WINDOW"): "window check, between steps 5 and 7",
     ("CtHit", "MISS"): "no entry, or not looked up",
     ("CtHit", "FORWARD"): "an entry that forwards",
     ("CtHit", "DRAIN"): "an entry that is being removed",
@@ -196,6 +264,16 @@ MEMBERS = {
     ("PacketOutOp", "SEND"): "send unchanged to a port",
     ("PacketOutOp", "NEXT_HOP"): "apply a next hop, without MTU check and counters",
     ("PacketOutOp", "PIPELINE"): "run through the pipeline as if received on a port",
+    ("PacketOutOp", "WINDOW_WRITE"): "write the window registers of both directions of `conn_index`"
+    " from the payload, 34 bytes: end, max_end, max_win, max_ack (32 bits each) and scale (8 bits)"
+    " of the original direction, then of the reply",
+    ("PacketOutOp", "WINDOW_READ"): "read them: the packet comes back with reason WINDOW_READ",
+    ("WindowVerdict", "NOT_CHECKED"): "the entry does not ask for it, or it was not reached",
+    ("WindowVerdict", "INSIDE"): "inside; the registers moved on",
+    ("WindowVerdict", "SEQ_ABOVE"): "starts beyond what the receiver offered",
+    ("WindowVerdict", "SEQ_BELOW"): "ends before what the receiver can still want",
+    ("WindowVerdict", "ACK_ABOVE"): "acknowledges what was never sent",
+    ("WindowVerdict", "ACK_BELOW"): "acknowledges what is too old",
     ("VlanOp", "KEEP"): "leave it",
     ("VlanOp", "PUSH"): "leave with this tag, whatever the packet came with",
     ("VlanOp", "POP"): "remove the tag, if there is one",

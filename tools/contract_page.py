@@ -30,7 +30,6 @@ PAGE = ROOT / "docs" / "p4-contract.md"
 COMPILED = ROOT / "p4src" / "compiled"
 BEGIN = "<!-- begin: written by tools/contract_page.py, do not edit -->"
 END = "<!-- end -->"
-RESERVED = "0x02000001 and 0x02000002 are kept for `tunnel_term_v4` and `tunnel_term_v6`."
 
 Enums = Mapping[str, tuple[int, Mapping[str, int]]]
 """Name -> (width in bits, member -> value)."""
@@ -75,6 +74,7 @@ def disagreements(index: P4InfoIndex) -> list[str]:
         ("parameter", ((a.name, p.name) for a in actions for p in a.params), meanings.PARAMS),
         ("counter", [*(c.name for c in index.counters), *direct], meanings.COUNTERS),
         ("meter", (m.name for m in index.meters), meanings.METERS),
+        ("register", (r.preamble.name for r in index.message.registers), meanings.REGISTERS),
         ("header", (h.name for h in index.headers), meanings.HEADERS),
         ("field", ((h.name, f.name) for h in index.headers for f in h.fields), meanings.FIELDS),
         ("enum", enums, meanings.ENUMS),
@@ -105,8 +105,6 @@ def _lines(index: P4InfoIndex, trap: list[dict[str, Any]]) -> Iterator[str]:
     yield f"Program `{index.name}`, version {index.version}, architecture {index.arch}."
     yield ""
     yield "## Tables"
-    yield ""
-    yield RESERVED
     for table in index.tables:
         yield from _table(table)
         if table.name == "trap":
@@ -207,6 +205,13 @@ def _arrays(index: P4InfoIndex) -> Iterator[str]:
         if (text := meanings.METERS[m.name])
     ]
     yield from _grid(("name", "id", "size", "unit", "meaning"), rows)
+    yield from ("", "## Registers", "", meanings.REGISTERS_NOTE, "")
+    registers = (
+        (f"`{r.preamble.name}`", f"{r.size} cells", width, meanings.REGISTERS[r.preamble.name])
+        for r in index.message.registers
+        if (width := str(r.type_spec.bitstring.bit.bitwidth))
+    )
+    yield from _grid(("name", "size", "bits", "meaning"), registers)
 
 
 def _grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

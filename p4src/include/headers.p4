@@ -12,6 +12,8 @@ const bit<16> ETHERTYPE_VLAN = 0x8100;
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_IPV6 = 0x86dd;
 
+const bit<16> PORT_VXLAN = 4789;
+
 const bit<8> PROTO_ICMP   = 1;
 const bit<8> PROTO_TCP    = 6;
 const bit<8> PROTO_UDP    = 17;
@@ -92,6 +94,15 @@ header icmp_t {
     bit<16> sequence;
 }
 
+header vxlan_t {
+    bit<8>  flags;
+    bit<24> reserved1;
+    bit<24> vni;
+    bit<8>  reserved2;
+}
+
+const bit<8> VXLAN_HAS_VNI = 0x08;
+
 // To the controller: enough to resume in software where the eswitch stopped.
 @controller_header("packet_in")
 header packet_in_t {
@@ -108,6 +119,12 @@ header packet_in_t {
     @id(11) bit<24>      tunnel_id;      // VNI, 0 when not tunnelled
     @id(12) bit<128>     outer_src;      // outer source address; IPv4 in the low 32 bits
     @id(13) bit<16>      frame_length;   // bytes at ingress, FCS not counted
+    // The window registers of both directions, where an entry was hit (else 0): end, maximum end,
+    // maximum window and highest acknowledgement, 32 bits each; then both scales.
+    @id(14) bit<128>     window_original;
+    @id(15) bit<128>     window_reply;
+    @id(16) bit<16>      window_scales;
+    @id(17) WindowVerdict window_verdict;
 }
 
 // From the controller.
@@ -117,11 +134,37 @@ header packet_out_t {
     @id(2) port_t      port;             // SEND: egress port; PIPELINE: the port to act as
     @id(3) bit<7>      pad0;
     @id(4) next_hop_t  next_hop;         // NEXT_HOP only
+    @id(5) conn_index_t conn_index;      // WINDOW_WRITE and WINDOW_READ only
+}
+
+// Bytes of packet_out_t.
+const bit<16> PACKET_OUT_LENGTH = 9;
+
+// Payload of a WINDOW_WRITE packet-out.
+header window_out_t {
+    bit<32> original_end;
+    bit<32> original_max_end;
+    bit<32> original_max_win;
+    bit<32> original_max_ack;
+    bit<8>  original_scale;
+    bit<32> reply_end;
+    bit<32> reply_max_end;
+    bit<32> reply_max_win;
+    bit<32> reply_max_ack;
+    bit<8>  reply_scale;
 }
 
 struct headers_t {
     packet_in_t   packet_in;
     packet_out_t  packet_out;
+    window_out_t  window_out;
+    // Added in front by a next hop that encapsulates.
+    ethernet_t    encap_ethernet;
+    ipv4_header_t encap_ipv4;
+    ipv6_header_t encap_ipv6;
+    udp_t         encap_udp;
+    vxlan_t       encap_vxlan;
+    // What every step works on: the packet, or after decapsulation the inner packet.
     ethernet_t    ethernet;
     vlan_t        vlan;
     ipv4_header_t ipv4;
@@ -129,6 +172,15 @@ struct headers_t {
     tcp_t         tcp;
     udp_t         udp;
     icmp_t        icmp;
+    // What follows UDP port 4789; becomes the packet if the tunnel ends here.
+    vxlan_t       vxlan;
+    ethernet_t    inner_ethernet;
+    vlan_t        inner_vlan;
+    ipv4_header_t inner_ipv4;
+    ipv6_header_t inner_ipv6;
+    tcp_t         inner_tcp;
+    udp_t         inner_udp;
+    icmp_t        inner_icmp;
 }
 
 // What step 4 and step 6 decide, carried to step 7.
@@ -140,6 +192,43 @@ struct verdict_t {
     conn_index_t conn_index;
     generation_t generation;
     bit<1>       direction;
+    bit<1>       check_window;
+}
+
+// One direction's window registers.
+struct window_t {
+    bit<32> end;
+    bit<32> max_end;
+    bit<32> max_win;
+    bit<32> max_ack;
+    bit<8>  scale;
+}
+
+// What the window stage is to do.
+enum bit<2> WindowOp {
+    NONE  = 0,
+    READ  = 1,
+    CHECK = 2,
+    WRITE = 3
+}
+
+// The tunnel that ended here.
+struct tunnel_t {
+    bool     terminated;
+    ipv4_t   dst_v4;          // outer destination, what the tables match on
+    ipv6_t   dst_v6;
+    bit<24>  vni;
+    bit<128> outer_src;       // IPv4 in the low 32 bits
+    bit<16>  removed;         // bytes of the outer headers
+}
+
+// The addresses and ports that NAT gives the packet; all of them, changed or not.
+struct nat_t {
+    bool     active;
+    ipv6_t   src;             // either family; IPv4 in the low 32 bits
+    ipv6_t   dst;
+    bit<16>  sport;           // of ICMP echo: the identifier
+    bit<16>  dport;
 }
 
 // What tables match on.  Never a field of a header that may be invalid.
@@ -152,6 +241,7 @@ struct lookup_t {
     bit<12>  vlan_id;
     bit<16>  ether_type;      // after the tag
     bit<16>  l3_len;          // length of the IP packet, 0 when not IP
+    bit<16>  l4_len;          // of it, behind the IP header
     ipv4_t   ipv4_src;
     ipv4_t   ipv4_dst;
     ipv6_t   ip_src;          // either family; IPv4 in the low 32 bits
@@ -173,12 +263,22 @@ struct lookup_t {
 // What a next hop asks for, applied once it is certain that the packet is sent.
 struct rewrite_t {
     bool    route;            // new MAC addresses, TTL decremented
+    bool    encap_v4;
+    bool    encap_v6;
     port_t  port;
     bit<16> mtu;              // of the IP packet; 0: no limit
     VlanOp  vlan_op;
     bit<12> vlan_id;
     mac_t   eth_src;
     mac_t   eth_dst;
+    // VXLAN: the outer headers.
+    mac_t   outer_eth_src;
+    mac_t   outer_eth_dst;
+    ipv6_t  outer_src;        // IPv4 in the low 32 bits
+    ipv6_t  outer_dst;
+    bit<24> vni;
+    bit<8>  ttl;
+    bit<6>  dscp;
 }
 
 struct punt_t {
@@ -198,6 +298,13 @@ struct metadata_t {
     l2_id_t   l2_id;
     bit<16>   frame_length;
     bit<2>    meter_color;
+    WindowOp  window_op;
+    WindowVerdict window_verdict;
+    bit<128>  window_original;
+    bit<128>  window_reply;
+    bit<16>   window_scales;
+    tunnel_t  tunnel;
+    nat_t     nat;
     lookup_t  lookup;
     verdict_t verdict;
     rewrite_t rewrite;

@@ -6,8 +6,9 @@
 #ifndef ESWITCH_IDS_P4
 #define ESWITCH_IDS_P4
 
-// Tables.  0x02000001 and 0x02000002 are kept for tunnel_term_v4 and tunnel_term_v6.
-// Next free: 0x0200000a
+// Tables.  Next free: 0x0200000a
+#define ID_TABLE_TUNNEL_TERM_V4 0x02000001
+#define ID_TABLE_TUNNEL_TERM_V6 0x02000002
 #define ID_TABLE_VPORT          0x02000003
 #define ID_TABLE_L2_PAIR        0x02000004
 #define ID_TABLE_CT_V4          0x02000005
@@ -16,7 +17,7 @@
 #define ID_TABLE_FLOW           0x02000008
 #define ID_TABLE_NEXT_HOP       0x02000009
 
-// Actions.  Next free: 0x0100000b
+// Actions.  Next free: 0x01000010
 #define ID_ACTION_SET_VPORT     0x01000001
 #define ID_ACTION_SET_L2_ID     0x01000002
 #define ID_ACTION_CT_FORWARD    0x01000003
@@ -27,6 +28,11 @@
 #define ID_ACTION_NH_ROUTE      0x01000008
 #define ID_ACTION_NH_DROP       0x01000009
 #define ID_ACTION_MISS          0x0100000a
+#define ID_ACTION_TERMINATE     0x0100000b
+#define ID_ACTION_CT_NAT_V4     0x0100000c
+#define ID_ACTION_CT_NAT_V6     0x0100000d
+#define ID_ACTION_NH_VXLAN_V4   0x0100000e
+#define ID_ACTION_NH_VXLAN_V6   0x0100000f
 
 // Indirect counters.  Next free: 0x12000005
 #define ID_COUNTER_CT           0x12000001

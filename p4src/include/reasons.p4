@@ -23,7 +23,9 @@ enum bit<8> PuntReason {
     MALFORMED       = 12,  // truncated, or lengths that contradict each other
     NO_NEXT_HOP     = 13,  // step 7: the entry names a next hop that does not exist
     MTU_EXCEEDED    = 14,  // step 7: the packet is longer than the next hop allows
-    SAME_ADDRESS    = 15   // IP source equals IP destination
+    SAME_ADDRESS    = 15,  // IP source equals IP destination
+    WINDOW          = 16,  // outside the TCP window
+    WINDOW_READ     = 17   // the answer to a WINDOW_READ packet-out
 }
 
 // The last step that a punted packet reached (the numbers of docs/p4-contract.md).
@@ -34,7 +36,8 @@ enum bit<8> Step {
     CT       = 4,
     TRAP     = 5,
     FLOW     = 6,
-    NEXT_HOP = 7
+    NEXT_HOP = 7,
+    WINDOW   = 8    // between 5 and 7
 }
 
 // What step 4 found.
@@ -67,7 +70,19 @@ enum bit<8> DropReason {
 enum bit<8> PacketOutOp {
     SEND     = 1,   // send unchanged to a port
     NEXT_HOP = 2,   // apply a next hop (no MTU check, no counters)
-    PIPELINE = 3    // run through the pipeline as if received on a port
+    PIPELINE = 3,   // run through the pipeline as if received on a port
+    WINDOW_WRITE = 4,  // write the window registers of a connection index from the payload
+    WINDOW_READ  = 5   // read them: answered by a packet-in
+}
+
+// Where a segment lies, by the four conditions of Linux's tcp_in_window.
+enum bit<8> WindowVerdict {
+    NOT_CHECKED = 0,
+    INSIDE      = 1,
+    SEQ_ABOVE   = 2,   // starts beyond what the receiver offered
+    SEQ_BELOW   = 3,   // ends before what the receiver can still want
+    ACK_ABOVE   = 4,   // acknowledges what was never sent
+    ACK_BELOW   = 5    // acknowledges what is too old
 }
 
 // What a next hop does to the VLAN tag.  PUSH and SET both mean that the packet leaves with the tag

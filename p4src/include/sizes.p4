@@ -19,6 +19,7 @@ typedef bit<16> path_t;
 typedef bit<24> next_hop_t;
 
 // vport ids run from 1 to 1023: the punt meter has four cells for each (one for each class).
+#define TUNNEL_TERM_SIZE    1024
 #define VPORT_SIZE          1024
 // One MAC pair for each direction of each pair of hosts that have connections.
 #define L2_PAIR_SIZE        16384

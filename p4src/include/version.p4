@@ -3,11 +3,13 @@
 // not know.  Major: something was removed or changed its meaning.  Minor: something was added.
 // Patch: neither.
 //
+// 2.0.0  VXLAN termination and encapsulation, NAT, window registers; ct_forward says whether the
+//        window is checked, packet-out names a connection index.
 // 1.0.0  flat and VLAN vports, IPv4 and IPv6 connections, stateless flows, next hops, policer.
 
 #ifndef ESWITCH_VERSION_P4
 #define ESWITCH_VERSION_P4
 
-#define ESWITCH_VERSION "1.0.0"
+#define ESWITCH_VERSION "2.0.0"
 
 #endif

@@ -13,7 +13,8 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
                       @id(2) generation_t generation,
                       @id(3) bit<1> direction,
                       @id(4) path_t path,
-                      @id(5) next_hop_t next_hop) {
+                      @id(5) next_hop_t next_hop,
+                      @id(6) bit<1> check_window) {
         meta.verdict.ct_hit = CtHit.FORWARD;
         meta.verdict.forward = true;
         meta.verdict.conn_index = conn_index;
@@ -21,6 +22,48 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
         meta.verdict.direction = direction;
         meta.verdict.path = path;
         meta.verdict.next_hop = next_hop;
+        meta.verdict.check_window = check_window;
+    }
+
+    // As ct_forward, with the addresses and ports that the packet leaves with.
+    @id(ID_ACTION_CT_NAT_V4)
+    @name(".ct_nat_v4")
+    action ct_nat_v4(@id(1) conn_index_t conn_index,
+                     @id(2) generation_t generation,
+                     @id(3) bit<1> direction,
+                     @id(4) path_t path,
+                     @id(5) next_hop_t next_hop,
+                     @id(6) bit<1> check_window,
+                     @id(7) @format(IPV4_ADDRESS) ipv4_t src,
+                     @id(8) @format(IPV4_ADDRESS) ipv4_t dst,
+                     @id(9) bit<16> sport,
+                     @id(10) bit<16> dport) {
+        ct_forward(conn_index, generation, direction, path, next_hop, check_window);
+        meta.nat.active = true;
+        meta.nat.src = (bit<128>) src;
+        meta.nat.dst = (bit<128>) dst;
+        meta.nat.sport = sport;
+        meta.nat.dport = dport;
+    }
+
+    @id(ID_ACTION_CT_NAT_V6)
+    @name(".ct_nat_v6")
+    action ct_nat_v6(@id(1) conn_index_t conn_index,
+                     @id(2) generation_t generation,
+                     @id(3) bit<1> direction,
+                     @id(4) path_t path,
+                     @id(5) next_hop_t next_hop,
+                     @id(6) bit<1> check_window,
+                     @id(7) @format(IPV6_ADDRESS) ipv6_t src,
+                     @id(8) @format(IPV6_ADDRESS) ipv6_t dst,
+                     @id(9) bit<16> sport,
+                     @id(10) bit<16> dport) {
+        ct_forward(conn_index, generation, direction, path, next_hop, check_window);
+        meta.nat.active = true;
+        meta.nat.src = src;
+        meta.nat.dst = dst;
+        meta.nat.sport = sport;
+        meta.nat.dport = dport;
     }
 
     // The first step of removal: packets go up and are no longer counted here, so that what is
@@ -47,7 +90,7 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
             meta.lookup.sport    : exact @id(5) @name("sport");
             meta.lookup.dport    : exact @id(6) @name("dport");
         }
-        actions = { ct_forward; ct_drain; @defaultonly miss; }
+        actions = { ct_forward; ct_nat_v4; ct_drain; @defaultonly miss; }
         const default_action = miss;
         support_timeout = true;
         size = CT_SIZE;
@@ -64,7 +107,7 @@ control connection_stage(inout metadata_t meta, in headers_t hdr) {
             meta.lookup.sport  : exact @id(5) @name("sport");
             meta.lookup.dport  : exact @id(6) @name("dport");
         }
-        actions = { ct_forward; ct_drain; @defaultonly miss; }
+        actions = { ct_forward; ct_nat_v6; ct_drain; @defaultonly miss; }
         const default_action = miss;
         support_timeout = true;
         size = CT_SIZE;

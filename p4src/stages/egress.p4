@@ -22,9 +22,13 @@ control eswitch_egress(inout headers_t hdr,
             hdr.packet_in.pad1 = 0;
             hdr.packet_in.conn_index = meta.verdict.conn_index;
             hdr.packet_in.generation = meta.verdict.generation;
-            hdr.packet_in.tunnel_id = 0;
-            hdr.packet_in.outer_src = 0;
+            hdr.packet_in.tunnel_id = meta.tunnel.vni;
+            hdr.packet_in.outer_src = meta.tunnel.outer_src;
             hdr.packet_in.frame_length = meta.frame_length;
+            hdr.packet_in.window_original = meta.window_original;
+            hdr.packet_in.window_reply = meta.window_reply;
+            hdr.packet_in.window_scales = meta.window_scales;
+            hdr.packet_in.window_verdict = meta.window_verdict;
         }
     }
 }

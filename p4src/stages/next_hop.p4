@@ -49,6 +49,68 @@ control next_hop_stage(inout headers_t hdr,
         meta.rewrite.eth_dst = eth_dst;
     }
 
+    // The packet in VXLAN.  `mtu` is the limit of the inner packet; route 1 also sets its MAC
+    // addresses and decrements its TTL.
+    @id(ID_ACTION_NH_VXLAN_V4)
+    @name(".nh_vxlan_v4")
+    action nh_vxlan_v4(@id(1) port_t port,
+                       @id(2) bit<16> mtu,
+                       @id(3) VlanOp vlan_op,
+                       @id(4) bit<12> vlan_id,
+                       @id(5) bit<1> route,
+                       @id(6) @format(MAC_ADDRESS) mac_t eth_src,
+                       @id(7) @format(MAC_ADDRESS) mac_t eth_dst,
+                       @id(8) @format(MAC_ADDRESS) mac_t outer_eth_src,
+                       @id(9) @format(MAC_ADDRESS) mac_t outer_eth_dst,
+                       @id(10) @format(IPV4_ADDRESS) ipv4_t outer_src,
+                       @id(11) @format(IPV4_ADDRESS) ipv4_t outer_dst,
+                       @id(12) bit<24> vni,
+                       @id(13) bit<8> ttl,
+                       @id(14) bit<6> dscp) {
+        nh_output(port, mtu, vlan_op, vlan_id);
+        meta.rewrite.route = route == 1;
+        meta.rewrite.eth_src = eth_src;
+        meta.rewrite.eth_dst = eth_dst;
+        meta.rewrite.encap_v4 = true;
+        meta.rewrite.outer_eth_src = outer_eth_src;
+        meta.rewrite.outer_eth_dst = outer_eth_dst;
+        meta.rewrite.outer_src = (bit<128>) outer_src;
+        meta.rewrite.outer_dst = (bit<128>) outer_dst;
+        meta.rewrite.vni = vni;
+        meta.rewrite.ttl = ttl;
+        meta.rewrite.dscp = dscp;
+    }
+
+    @id(ID_ACTION_NH_VXLAN_V6)
+    @name(".nh_vxlan_v6")
+    action nh_vxlan_v6(@id(1) port_t port,
+                       @id(2) bit<16> mtu,
+                       @id(3) VlanOp vlan_op,
+                       @id(4) bit<12> vlan_id,
+                       @id(5) bit<1> route,
+                       @id(6) @format(MAC_ADDRESS) mac_t eth_src,
+                       @id(7) @format(MAC_ADDRESS) mac_t eth_dst,
+                       @id(8) @format(MAC_ADDRESS) mac_t outer_eth_src,
+                       @id(9) @format(MAC_ADDRESS) mac_t outer_eth_dst,
+                       @id(10) @format(IPV6_ADDRESS) ipv6_t outer_src,
+                       @id(11) @format(IPV6_ADDRESS) ipv6_t outer_dst,
+                       @id(12) bit<24> vni,
+                       @id(13) bit<8> ttl,
+                       @id(14) bit<6> dscp) {
+        nh_output(port, mtu, vlan_op, vlan_id);
+        meta.rewrite.route = route == 1;
+        meta.rewrite.eth_src = eth_src;
+        meta.rewrite.eth_dst = eth_dst;
+        meta.rewrite.encap_v6 = true;
+        meta.rewrite.outer_eth_src = outer_eth_src;
+        meta.rewrite.outer_eth_dst = outer_eth_dst;
+        meta.rewrite.outer_src = outer_src;
+        meta.rewrite.outer_dst = outer_dst;
+        meta.rewrite.vni = vni;
+        meta.rewrite.ttl = ttl;
+        meta.rewrite.dscp = dscp;
+    }
+
     @id(ID_ACTION_NH_DROP)
     @name(".nh_drop")
     action nh_drop() {
@@ -62,7 +124,7 @@ control next_hop_stage(inout headers_t hdr,
         key = {
             meta.verdict.next_hop : exact @id(1) @name("next_hop");
         }
-        actions = { nh_output; nh_route; nh_drop; @defaultonly miss; }
+        actions = { nh_output; nh_route; nh_vxlan_v4; nh_vxlan_v6; nh_drop; @defaultonly miss; }
         const default_action = miss;
         size = NEXT_HOP_SIZE;
     }
@@ -125,6 +187,9 @@ control next_hop_stage(inout headers_t hdr,
             }
             if (!meta.drop) {
                 standard_metadata.egress_spec = meta.rewrite.port;
+                if (meta.nat.active) {
+                    nat_stage.apply(hdr, meta);
+                }
                 if (meta.rewrite.route) {
                     hdr.ethernet.src_addr = meta.rewrite.eth_src;
                     hdr.ethernet.dst_addr = meta.rewrite.eth_dst;
@@ -145,6 +210,9 @@ control next_hop_stage(inout headers_t hdr,
                     } else {
                         push_vlan();
                     }
+                }
+                if (meta.rewrite.encap_v4 || meta.rewrite.encap_v6) {
+                    encapsulate_stage.apply(hdr, meta);
                 }
             }
         }

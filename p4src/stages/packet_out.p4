@@ -20,6 +20,14 @@ control packet_out_stage(inout headers_t hdr,
             meta.replay_port = hdr.packet_out.port;
             meta.replay_now = 1;
             standard_metadata.egress_spec = RECIRCULATE_PORT;
+        } else if (hdr.packet_out.op == PacketOutOp.WINDOW_WRITE && hdr.window_out.isValid()) {
+            meta.window_op = WindowOp.WRITE;
+            meta.verdict.conn_index = hdr.packet_out.conn_index;
+        } else if (hdr.packet_out.op == PacketOutOp.WINDOW_READ) {
+            meta.window_op = WindowOp.READ;
+            meta.verdict.conn_index = hdr.packet_out.conn_index;
+            meta.punt.reason = PuntReason.WINDOW_READ;
+            meta.punt.class_ = PuntClass.CONTROL;
         } else {
             meta.drop = true;
             meta.drop_reason = DropReason.BAD_PACKET_OUT;

@@ -20,7 +20,15 @@ parser eswitch_parser(packet_in packet,
 
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition parse_ethernet;
+        transition select(hdr.packet_out.op) {
+            PacketOutOp.WINDOW_WRITE: parse_window_out;
+            default:                  parse_ethernet;
+        }
+    }
+
+    state parse_window_out {
+        packet.extract(hdr.window_out);
+        transition accept;
     }
 
     state parse_ethernet {
@@ -69,11 +77,71 @@ parser eswitch_parser(packet_in packet,
 
     state parse_udp {
         packet.extract(hdr.udp);
-        transition accept;
+        transition select(hdr.udp.dst_port) {
+            PORT_VXLAN: parse_vxlan;
+            default:    accept;
+        }
     }
 
     state parse_icmp {
         packet.extract(hdr.icmp);
+        transition accept;
+    }
+
+    // Whether the tunnel ends here is a table's decision; until then this is the payload of UDP.
+    state parse_vxlan {
+        packet.extract(hdr.vxlan);
+        packet.extract(hdr.inner_ethernet);
+        transition select(hdr.inner_ethernet.ether_type) {
+            ETHERTYPE_VLAN: parse_inner_vlan;
+            ETHERTYPE_IPV4: parse_inner_ipv4;
+            ETHERTYPE_IPV6: parse_inner_ipv6;
+            default:        accept;
+        }
+    }
+
+    state parse_inner_vlan {
+        packet.extract(hdr.inner_vlan);
+        transition select(hdr.inner_vlan.ether_type) {
+            ETHERTYPE_IPV4: parse_inner_ipv4;
+            ETHERTYPE_IPV6: parse_inner_ipv6;
+            default:        accept;
+        }
+    }
+
+    state parse_inner_ipv4 {
+        packet.extract(hdr.inner_ipv4);
+        transition select(hdr.inner_ipv4.version, hdr.inner_ipv4.ihl,
+                          hdr.inner_ipv4.frag_offset, hdr.inner_ipv4.protocol) {
+            (4, 5, 0, PROTO_TCP):  parse_inner_tcp;
+            (4, 5, 0, PROTO_UDP):  parse_inner_udp;
+            (4, 5, 0, PROTO_ICMP): parse_inner_icmp;
+            default:               accept;
+        }
+    }
+
+    state parse_inner_ipv6 {
+        packet.extract(hdr.inner_ipv6);
+        transition select(hdr.inner_ipv6.version, hdr.inner_ipv6.next_header) {
+            (6, PROTO_TCP):    parse_inner_tcp;
+            (6, PROTO_UDP):    parse_inner_udp;
+            (6, PROTO_ICMPV6): parse_inner_icmp;
+            default:           accept;
+        }
+    }
+
+    state parse_inner_tcp {
+        packet.extract(hdr.inner_tcp);
+        transition accept;
+    }
+
+    state parse_inner_udp {
+        packet.extract(hdr.inner_udp);
+        transition accept;
+    }
+
+    state parse_inner_icmp {
+        packet.extract(hdr.inner_icmp);
         transition accept;
     }
 }

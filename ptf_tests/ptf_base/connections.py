@@ -40,6 +40,7 @@ class Connection:
     idle_timeout_ns: int = 0
     metadata: bytes = b""
     controller_metadata: int = 0
+    check_window: int = 0
 
     @property
     def table(self) -> str:
@@ -73,6 +74,7 @@ class Connection:
             **self.drain_params(direction),
             "path": side.path,
             "next_hop": side.next_hop,
+            "check_window": self.check_window,
         }
 
     def drain_params(self, direction: int) -> dict[str, Value]:

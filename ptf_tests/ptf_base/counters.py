@@ -34,9 +34,13 @@ class Watch:
         self._what = what
         self._read = read
         self._start = read()
+        self.noticed: Callable[[], None] | None = None
+        """Called when something has been counted."""
 
     def count(self) -> Count:
         now = self._read()
+        if self.noticed is not None and now.packets != self._start.packets:
+            self.noticed()
         return Count(now.packets - self._start.packets, now.bytes - self._start.bytes)
 
     def expect(self, *frames: bytes) -> None:
@@ -56,11 +60,15 @@ class CounterVerbs:
 
     def watch(self, counter: str, index: int | str) -> Watch:
         """A cell of an indirect counter; the index may be a punt or drop reason's name."""
-        names = self.switch.wire.names
+        names, ledger = self.switch.wire.names, self.switch.ledger
+        member = index
         if isinstance(index, str):
             index = names.enum_value(ENUM_OF_COUNTER[counter], index)
         entity = counter_entry(names, counter, index)
-        return Watch(f"{counter}[{index}]", lambda: self._read_cell(entity))
+        watch = Watch(f"{counter}[{index}]", lambda: self._read_cell(entity))
+        if counter == "drop_counter":
+            watch.noticed = lambda: ledger.dropped(str(member))
+        return watch
 
     def watch_connection(self, connection: Connection) -> tuple[Watch, Watch]:
         """The two cells of a connection: original and reply."""

@@ -63,6 +63,12 @@ def params_of(names: P4Names, action: p4.Action) -> dict[str, int | str]:
     return result
 
 
+def match_of(names: P4Names, entry: p4.TableEntry) -> dict[str, int]:
+    """The exact key of an entry, by name."""
+    fields = {f.id: f.name for f in names.keys(names.table_name(entry.table_id)).values()}
+    return {fields[m.field_id]: decode(m.exact.value) for m in entry.match if m.HasField("exact")}
+
+
 def counter_entry(names: P4Names, counter: str, index: int) -> p4.Entity:
     """One cell of an indirect counter."""
     entity = p4.Entity()

@@ -20,18 +20,22 @@ from ptf_base.counters import CounterVerbs, meter_index
 from ptf_base.entities import (
     Match,
     identity,
+    match_of,
     meter_entry,
+    params_of,
     table_entry,
     update,
     zero_counter_entry,
 )
 from ptf_base.errors import WriteFailed
-from ptf_base.frames import EXT, VM1, VM2, Station
+from ptf_base.frames import EXT, VM1, VM2, Station, Tunnel
+from ptf_base.ledger import Row
 from ptf_base.p4info import Value
-from ptf_base.traffic import TrafficVerbs, Vport
+from ptf_base.traffic import Vport
+from ptf_base.window_verbs import WindowVerbs
 
 
-class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
+class EswitchTest(WindowVerbs, CounterVerbs, unittest.TestCase):
     """Base of the cases: a subclass has `runTest`, which is all that ptf and pytest ask for."""
 
     target = ""
@@ -48,6 +52,7 @@ class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
     def setUp(self) -> None:
         self.switch = switches.get(self.target)
         self.names = self.switch.wire.names
+        self.switch.ledger.start_case()
         self.start_traffic()
         self._undo: dict[Any, p4.Update] = {}
         self._l2_pairs: dict[tuple[int, str, str], int] = {}
@@ -106,16 +111,36 @@ class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
 
     # Vports, MAC pairs and next hops
 
-    def add_vport(self, vport: int, port: int, vlan: int | None = None) -> Vport:
-        """Frames on `port` with that tag, or with none, belong to `vport`."""
+    def add_vport(
+        self,
+        vport: int,
+        port: int,
+        vlan: int | None = None,
+        *,
+        tunnel_vport: int = 0,
+        tunnel: Tunnel | None = None,
+    ) -> Vport:
+        """Frames on `port` with that tag, or with none, belong to `vport`.
+
+        With `tunnel_vport`: those that came in by such a tunnel, with that tag inside; `tunnel`
+        is what their packet-ins say.
+        """
         match = {
             "port": port,
-            "tunnel_vport": 0,
+            "tunnel_vport": tunnel_vport,
             "vlan_present": int(vlan is not None),
             "vlan_id": vlan or 0,
         }
         self.insert("vport", match, "set_vport", {"vport": vport})
-        return Vport(vport, port, vlan)
+        if tunnel is None:
+            return Vport(vport, port, vlan)
+        return Vport(vport, port, vlan, tunnel.vni, tunnel.src)
+
+    def add_tunnel(self, tunnel: Tunnel, tunnel_vport: int) -> None:
+        """VXLAN to the tunnel's destination with its VNI ends here."""
+        table = f"tunnel_term_v{tunnel.family}"
+        match = {"outer_dst": tunnel.dst, "vni": tunnel.vni}
+        self.insert(table, match, "terminate", {"tunnel_vport": tunnel_vport})
 
     def add_station(self, station: Station, vlan: int | None = None) -> Vport:
         """A station's vport, and a next hop to its port that has the port's number."""
@@ -157,6 +182,40 @@ class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
             action = "nh_route"
             params["eth_src"], params["eth_dst"] = route
         match = {"next_hop": next_hop}
+        self.write([self.entry_update(kind, "next_hop", match, action, params)])
+
+    def add_vxlan_next_hop(
+        self,
+        next_hop: int,
+        port: int,
+        tunnel: Tunnel,
+        *,
+        mtu: int = 0,
+        vlan_op: str = "KEEP",
+        vlan_id: int = 0,
+        route: tuple[str, str] | None = None,
+        kind: str = "INSERT",
+    ) -> None:
+        """As `add_next_hop`, in the outer headers of `tunnel`."""
+        src, dst = route or (0, 0)
+        params: dict[str, Value] = {
+            "port": port,
+            "mtu": mtu,
+            "vlan_op": vlan_op,
+            "vlan_id": vlan_id,
+            "route": int(route is not None),
+            "eth_src": src,
+            "eth_dst": dst,
+            "outer_eth_src": tunnel.eth_src,
+            "outer_eth_dst": tunnel.eth_dst,
+            "outer_src": tunnel.src,
+            "outer_dst": tunnel.dst,
+            "vni": tunnel.vni,
+            "ttl": tunnel.ttl,
+            "dscp": tunnel.dscp,
+        }
+        match = {"next_hop": next_hop}
+        action = f"nh_vxlan_v{tunnel.family}"
         self.write([self.entry_update(kind, "next_hop", match, action, params)])
 
     def add_drop_next_hop(self, next_hop: int) -> None:
@@ -268,10 +327,20 @@ class EswitchTest(TrafficVerbs, CounterVerbs, unittest.TestCase):
             key = identity(entry)
             if item.type == p4.Update.DELETE:
                 self._undo.pop(key, None)
+                self.switch.ledger.removed(key)
                 return
             names = self.names
-            action = names.action_name(entry.action.action.action_id)
-            self.switch.ledger.wrote_action(names.table_name(entry.table_id), action)
+            message = entry.action.action
+            action = names.action_name(message.action_id)
+            self.switch.ledger.wrote(
+                key,
+                Row(
+                    names.table_name(entry.table_id),
+                    action,
+                    params_of(names, message),
+                    match_of(names, entry),
+                ),
+            )
             self._undo.setdefault(key, update("DELETE", item.entity))
         elif kind == "meter_entry":
             meter = item.entity.meter_entry
@@ -322,5 +391,6 @@ def _then_nothing_else(run: Callable[[EswitchTest], None]) -> Callable[[EswitchT
     def wrapped(self: EswitchTest) -> None:
         run(self)
         self.verify_nothing_else()
+        self.switch.ledger.case_passed()
 
     return wrapped

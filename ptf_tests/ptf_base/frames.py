@@ -17,6 +17,7 @@ from scapy.layers.inet6 import (  # noqa: E402
     IPv6,
 )
 from scapy.layers.l2 import Dot1Q, Ether  # noqa: E402
+from scapy.layers.vxlan import VXLAN  # noqa: E402
 from scapy.packet import Packet, Raw  # noqa: E402
 
 PROTO_NUMBERS = {("tcp", 4): 6, ("udp", 4): 17, ("icmp", 4): 1}
@@ -48,6 +49,52 @@ VM1 = Station("vm1", 1, 11, "02:00:00:00:01:01", "10.0.0.1", "fd00::1")
 VM2 = Station("vm2", 2, 12, "02:00:00:00:02:02", "10.0.0.2", "fd00::2")
 EXT = Station("ext", 3, 13, "02:00:00:00:03:03", "198.51.100.3", "2001:db8::3")
 UNUSED_PORT = 0
+
+
+PORT_VXLAN = 4789
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """A VXLAN tunnel, from `src` to `dst`: the addresses say which family it is over."""
+
+    src: str
+    dst: str
+    vni: int
+    ttl: int = 64
+    dscp: int = 0
+    eth_src: str = "02:00:00:00:fe:01"
+    eth_dst: str = "02:00:00:00:fe:02"
+
+    @property
+    def family(self) -> int:
+        return 6 if ":" in self.src else 4
+
+    def wrap(
+        self,
+        inner: bytes,
+        *,
+        sport: int = 55555,
+        ecn: int = 0,
+        vlan: int | None = None,
+        ip: dict[str, Any] | None = None,
+        udp: dict[str, Any] | None = None,
+        vxlan: dict[str, Any] | None = None,
+    ) -> bytes:
+        """The frame in the tunnel, as scapy builds it; `ip`, `udp` and `vxlan` override fields."""
+        packet = Ether(src=self.eth_src, dst=self.eth_dst)
+        if vlan is not None:
+            packet = packet / Dot1Q(vlan=vlan)
+        tos = self.dscp << 2 | ecn
+        if self.family == 4:
+            fields = {"ttl": self.ttl, "tos": tos, "id": 0, "flags": "DF"}
+            packet = packet / IP(**{"src": self.src, "dst": self.dst, **fields, **(ip or {})})
+        else:
+            fields = {"hlim": self.ttl, "tc": tos}
+            packet = packet / IPv6(**{"src": self.src, "dst": self.dst, **fields, **(ip or {})})
+        outer = {"sport": sport, "dport": PORT_VXLAN, "chksum": 0, **(udp or {})}
+        header = VXLAN(**{"flags": 8, "vni": self.vni, **(vxlan or {})})
+        return bytes(packet / UDP(**outer) / header / Raw(inner))
 
 
 def ethernet(src: Station, dst: Station, /, *, vlan: int | None = None, **fields: Any) -> Packet:

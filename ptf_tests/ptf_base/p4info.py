@@ -23,6 +23,7 @@ FIELD_ENUMS = {
     "op": "PacketOutOp",
     "vlan_op": "VlanOp",
     "class_": "PuntClass",
+    "window_verdict": "WindowVerdict",
     "drop_reason": "DropReason",
 }
 # Enums that a program uses in no key, header or parameter are not in its P4Info: their values
@@ -117,6 +118,11 @@ class P4Names:
     def tables(self) -> list[str]:
         """The names of all tables, in P4Info order."""
         return list(self._tables)
+
+    def actions_of(self, table: str) -> list[str]:
+        """The names of a table's actions, the default's included."""
+        refs = self.table(table).action_refs
+        return [self.action_name(ref.id) for ref in refs]
 
     def table_name(self, table_id: int) -> str:
         return self._table_names.get(table_id, f"table {table_id:#x}")

@@ -8,11 +8,13 @@ has been dealt with.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import ipaddress
+from typing import Any, NamedTuple
 
 from ptf_base import frames
 from ptf_base.p4info import Value
 from ptf_base.switch import Switch
+from ptf_base.window import PAIR_OF_ZEROS, Pair
 from ptf_base.wire import PacketIn
 
 # Long enough for a busy machine; only a case that fails waits for it.
@@ -28,15 +30,21 @@ STEP_OF = {
     "DRAIN": "CT",
     "NO_NEXT_HOP": "NEXT_HOP",
     "MTU_EXCEEDED": "NEXT_HOP",
+    "WINDOW": "WINDOW",
 }
 
 
 class Vport(NamedTuple):
-    """A logical port: `id` 0 stands for one that the eswitch does not know."""
+    """A logical port: `id` 0 stands for one that the eswitch does not know.
+
+    Through a tunnel, `vni` and `outer_src` are what its packet-ins say.
+    """
 
     id: int
     port: int
     vlan: int | None = None
+    vni: int = 0
+    outer_src: str = ""
 
 
 class EntryHit(NamedTuple):
@@ -71,6 +79,7 @@ class TrafficVerbs:
         """Send a packet-out: `op` is a member of PacketOutOp or a raw number."""
         self._sent_out = True
         self.switch.wire.packet_out(frame, {"op": op, **fields})
+        self.switch.ledger.sent_out(op)
 
     def verify_forwarded(self, port: int, frame: bytes) -> None:
         """The next frame that leaves on `port` is exactly `frame`."""
@@ -81,6 +90,7 @@ class TrafficVerbs:
             )
         if got != frame:
             raise AssertionError(f"port {port}: {frames.difference(frame, got)}")
+        self.switch.ledger.left(port)
 
     def verify_punt(
         self,
@@ -88,20 +98,32 @@ class TrafficVerbs:
         vport: Vport,
         reason: str,
         *,
-        step: str | None = None,
+        step: Value | None = None,
         hit: EntryHit = NO_HIT,
+        frame_length: int | None = None,
+        window: Pair | None = None,
+        verdict: str = "NOT_CHECKED",
     ) -> None:
-        """The next packet-in is `frame`, unchanged, and every field of its header is right."""
+        """The next packet-in is `frame`, unchanged, and every field of its header is right.
+
+        `frame_length` is that of the frame, unless outer headers were removed. `window` are the
+        registers: 0 where no entry was hit, not compared where one was and none are given.
+        """
         expected: dict[str, Value] = {
             "ingress_port": vport.port,
             "vport": vport.id,
             "reason": reason,
-            "step": step or STEP_OF.get(reason, "TRAP"),
+            "step": STEP_OF.get(reason, "TRAP") if step is None else step,
             **hit._asdict(),
-            "tunnel_id": 0,
-            "outer_src": 0,
-            "frame_length": len(frame),
+            "tunnel_id": vport.vni,
+            "outer_src": int(ipaddress.ip_address(vport.outer_src)) if vport.outer_src else 0,
+            "frame_length": len(frame) if frame_length is None else frame_length,
+            "window_verdict": verdict,
         }
+        if window is None and hit.ct_hit == "MISS":
+            window = PAIR_OF_ZEROS
+        if window is not None:
+            expected |= window.fields()
         got = self.next_packet_in()
         if got is None:
             raise AssertionError(
@@ -117,13 +139,11 @@ class TrafficVerbs:
         if wrong:
             lines = [f"wrong packet-in for {frames.summary(frame)}", *wrong]
             raise AssertionError("\n".join(lines))
+        self.switch.ledger.came_up(got.fields, frame)
 
     def next_packet_in(self, timeout: float = PATIENCE) -> PacketIn | None:
-        """The next packet-in, noted in the ledger; None after `timeout` seconds."""
-        got = self.switch.wire.next_packet_in(timeout)
-        if got is not None:
-            self.switch.ledger.saw_reason(got.fields["reason"])
-        return got
+        """The next packet-in; None after `timeout` seconds."""
+        return self.switch.wire.next_packet_in(timeout)
 
     def punts(
         self,
@@ -131,12 +151,17 @@ class TrafficVerbs:
         frame: bytes,
         reason: str,
         *,
-        step: str | None = None,
-        hit: EntryHit = NO_HIT,
+        as_: bytes | None = None,
+        **expected: Any,
     ) -> None:
-        """Send a frame that must come up."""
+        """Send a frame that must come up: unchanged, or as `as_` where its tunnel ends here.
+
+        `expected` are the options of `verify_punt`.
+        """
         self.send(vport, frame)
-        self.verify_punt(frame, vport, reason, step=step, hit=hit)
+        if as_ is not None:
+            expected["frame_length"] = len(frame)
+        self.verify_punt(frame if as_ is None else as_, vport, reason, **expected)
 
     def forwards(self, vport: Vport, frame: bytes, port: int, as_: bytes | None = None) -> None:
         """Send a frame that must leave on `port`, unchanged unless `as_` says otherwise."""

@@ -119,7 +119,8 @@ class Lifecycle:
     def hold(self, conn: Connection, handle: object) -> None:
         """Offload begins: from now on the timer does not destroy it, nor is it evicted.
 
-        Both sides of a TCP connection turn liberal, and their windows are unknown until `release`.
+        Both sides of a TCP connection turn liberal, and their windows are unknown until `release`;
+        but not while they are watched (`TcpTrack.watched`).
         Raises ValueError for a connection that is gone.
         """
         if not conn.alive:
@@ -127,7 +128,7 @@ class Lifecycle:
         conn.offload = handle
         self._wheel.cancel(conn)
         self._evictable.pop(conn.id, None)
-        if conn.tcp is not None:
+        if conn.tcp is not None and not conn.tcp.watched:
             conn.tcp.forget_windows()
 
     def release(self, conn: Connection, now: float, last_seen: float) -> None:
@@ -135,9 +136,9 @@ class Lifecycle:
 
         last_seen: when hardware last forwarded a packet of it; a later packet seen in software
         counts too. If the timeout after it is past, the next `expire` takes the connection. TCP
-        sides stay liberal and learn their windows again, and a closed connection may be reopened by
-        a SYN (`flow_offload_fixup_tcp`); replied UDP gets the stream timeout
-        (`flow_offload_fixup_ct`).
+        sides whose windows were not watched stay liberal and learn them again, and a closed
+        connection may be reopened by a SYN (`flow_offload_fixup_tcp`); replied UDP gets the stream
+        timeout (`flow_offload_fixup_ct`).
         """
         conn.offload = None
         if not conn.alive:
@@ -152,7 +153,10 @@ class Lifecycle:
         if not conn.assured:
             self._evictable[conn.id] = conn
         if conn.tcp is not None:
-            conn.tcp.forget_windows()
+            if conn.tcp.watched:
+                conn.tcp.watched = False
+            else:
+                conn.tcp.forget_windows()
             if conn.protocol_state is TcpState.CLOSE:
                 conn.tcp.sides[0].flags |= CLOSE_INIT
 

@@ -77,6 +77,8 @@ class TcpTrack:
 
     last_*: the last segment that was believed, or remembered though it was not ("ignored").
     last_flags also carries CHALLENGE_ACK and SIMULTANEOUS_OPEN; retrans counts equal segments.
+    watched: hardware forwards segments but keeps account of the windows, and whoever set this
+        brings them here with `merge_windows`: they stay known while the connection is offloaded.
     """
 
     __slots__ = (
@@ -90,6 +92,7 @@ class TcpTrack:
         "last_wscale",
         "retrans",
         "sides",
+        "watched",
     )
 
     def __init__(self, flags: int = 0) -> None:
@@ -97,6 +100,7 @@ class TcpTrack:
         self.last_segment = Segment.NONE
         self.last_dir = self.last_seq = self.last_ack = self.last_end = self.last_win = 0
         self.last_wscale = self.last_flags = self.retrans = 0
+        self.watched = False
 
     def copy(self) -> TcpTrack:
         """An independent copy, to try a packet on."""
@@ -121,6 +125,48 @@ class TcpTrack:
             side.maxwin = 0
             side.flags = side.flags & ~(MAXACK_SET | DATA_UNACKNOWLEDGED) | BE_LIBERAL
         self.retrans = 0
+
+
+WindowValues = tuple[int, int, int, int, int]
+"""Of one sender: end, maxend, maxwin, maxack, scale."""
+
+
+def export_windows(tcp: TcpTrack) -> tuple[WindowValues, WindowValues] | None:
+    """What both sides may send, original and reply; None if that is not known of both."""
+    for side in tcp.sides:
+        if side.flags & BE_LIBERAL or not side.flags & MAXACK_SET or not side.maxwin:
+            return None
+    one, two = tcp.sides
+    return (
+        (one.end, one.maxend, one.maxwin, one.maxack, one.scale),
+        (two.end, two.maxend, two.maxwin, two.maxack, two.scale),
+    )
+
+
+def merge_windows(tcp: TcpTrack, seen: tuple[WindowValues, WindowValues]) -> None:
+    """Learn what went by unseen, from who saw it; `seen` may be older than what is known.
+
+    All values but the scale only grow, sequence numbers in serial arithmetic, so the larger one
+    holds.
+    """
+    moved = False
+    for side, (end, maxend, maxwin, maxack, _) in zip(tcp.sides, seen, strict=True):
+        if before(side.end, end):
+            side.end, moved = end, True
+        if before(side.maxend, maxend):
+            side.maxend, moved = maxend, True
+        if side.maxwin < maxwin:
+            side.maxwin, moved = maxwin, True
+        if before(side.maxack, maxack):
+            side.maxack, moved = maxack, True
+    if not moved:
+        return
+    tcp.retrans = 0
+    for side, peer in (tcp.sides, tcp.sides[::-1]):
+        if before(peer.maxack, side.end):
+            side.flags |= DATA_UNACKNOWLEDGED
+        else:
+            side.flags &= ~DATA_UNACKNOWLEDGED
 
 
 def segment_end(pkt: Packet) -> int:

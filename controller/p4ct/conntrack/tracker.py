@@ -13,6 +13,7 @@ reassembled; L4 checksums are taken as verified by the NIC.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from struct import Struct
 
 from p4ct.conntrack.connection import Connection, Direction, is_icmp, tuple_from_key
@@ -68,6 +69,10 @@ class Tracker(Lifecycle):
         self.tcp_policy = TcpPolicy(
             tcp_loose, tcp_be_liberal, tcp_max_retrans, tcp_ignore_invalid_rst
         )
+        self._liberal = replace(self.tcp_policy, be_liberal=True)
+        #: The windows of a watched connection are those of the moment of the next packet. False:
+        #: it came without them, and what they alone would refuse is let through.
+        self.windows_current = True
         self._tables = self._connections.tables
 
     def track(self, pkt: Packet, zone: int, now: float) -> CtResult:
@@ -140,6 +145,9 @@ class Tracker(Lifecycle):
         twin = copy.copy(conn)
         if twin.tcp is not None:
             twin.tcp = twin.tcp.copy()
+            if twin.tcp.watched:
+                # Who asks about an offloaded connection has no numbers of its own.
+                twin.tcp.forget_windows()
         verdict = self._run(twin, pkt, direction, now)
         if verdict >= _INVALID:
             return CtResult(_INV, None, _ORIGINAL, zone, INVALID_REASON[verdict])
@@ -185,9 +193,13 @@ class Tracker(Lifecycle):
         timeouts = self.timeouts.for_zone(conn.zone)
         tcp = conn.tcp
         if tcp is not None:
+            policy = self.tcp_policy
             if conn.offload is not None:
-                tcp.forget_windows()
-            return tcp_packet(conn, tcp, pkt, direction, now, timeouts, self.tcp_policy)
+                if not tcp.watched:
+                    tcp.forget_windows()
+                elif not self.windows_current:
+                    policy = self._liberal
+            return tcp_packet(conn, tcp, pkt, direction, now, timeouts, policy)
         seen_reply = conn.seen_reply
         if pkt.proto == PROTO_UDP:
             if seen_reply and now > conn.start + UDP_STREAM_AFTER:

@@ -22,6 +22,7 @@ from p4ct.daemon.config import (
     Conntrack,
     File,
     Offload,
+    PipelineSection,
     Policer,
     Target,
 )
@@ -29,6 +30,7 @@ from p4ct.daemon.places import Places
 from p4ct.eswitch.enums import PuntClass
 from p4ct.offload.decide import Mode
 from p4ct.offload.manager import OffloadOptions
+from p4ct.packet.text import parse_ip
 from p4ct.pipeline.ports import PortError, PortTable, Vport
 
 __all__ = ["load"]
@@ -88,6 +90,7 @@ class _Checker:
         timeouts = self._timeouts(found.get("conntrack"))
         self._target(found.get("target"))
         self._offload(found.get("offload"))
+        router = self._router(found.get("pipeline"))
         files: dict[str, Path] = {}
         for section, key in (("program", "p4info"), ("program", "json"), ("pipeline", "flows")):
             if section in found:
@@ -109,6 +112,7 @@ class _Checker:
             program=files["json"],
             flows=files["flows"],
             ports=ports,
+            router=router,
             offload=OffloadOptions(
                 enabled=file.offload.enabled,
                 mode=Mode(file.offload.mode),
@@ -116,6 +120,7 @@ class _Checker:
                 tcp_timeout=file.offload.idle_timeout.tcp,
                 udp_timeout=file.offload.idle_timeout.udp,
                 icmp_timeout=file.offload.idle_timeout.icmp,
+                window_check=file.offload.window_check,
             ),
             timeouts=timeouts,
             conntrack=file.conntrack,
@@ -152,8 +157,8 @@ class _Checker:
             if field.name not in given:
                 if field.required:
                     self._add(place, "missing", occurrence)
-            elif _is_section(type_):
-                values[field.name] = self._struct(place, given[field.name], type_)
+            elif (section := _section_of(type_)) is not None:
+                values[field.name] = self._struct(place, given[field.name], section, occurrence)
             elif get_origin(type_) is dict:
                 values[field.name] = self._table_of_timeouts(place, given[field.name])
             else:
@@ -245,6 +250,23 @@ class _Checker:
             result = result.with_zone(int(zone), **table)
         return result
 
+    def _router(self, section: PipelineSection | None) -> dict[int, bytes]:
+        result: dict[int, bytes] = {}
+        for version, size in ((4, 4), (6, 16)):
+            name = f"router_address_v{version}"
+            text = "" if section is None else cast("str", getattr(section, name))
+            if not text:
+                continue
+            try:
+                address = parse_ip(text)
+            except ValueError as error:
+                self._add(f"pipeline.{name}", str(error))
+                continue
+            if len(address) != size:
+                self._add(f"pipeline.{name}", f"'{text}' is not an IPv{version} address")
+            result[version] = address
+        return result
+
     def _target(self, target: Target | None) -> None:
         if target is None:
             return
@@ -301,12 +323,22 @@ class _Checker:
 def _sections() -> dict[str, type[msgspec.Struct]]:
     """The sections that are one table each."""
     return {
-        field.name: field.type for field in msgspec.structs.fields(File) if _is_section(field.type)
+        field.name: kind
+        for field in msgspec.structs.fields(File)
+        if (kind := _section_of(field.type)) is not None
     }
 
 
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+def _section_of(kind: Any) -> type[msgspec.Struct] | None:
+    """The table that a key of this type holds, which may be left out; None if it holds none."""
+    for item in get_args(kind) or (kind,):
+        if (
+            isinstance(item, type)
+            and issubclass(item, msgspec.Struct)
+            and get_origin(kind) is not list
+        ):
+            return item
+    return None
 
 
 def _nearest(word: str, valid: Iterable[str]) -> str:

@@ -39,9 +39,15 @@ class Program(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class PipelineSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The policy: a file of flows in ovs-ofctl syntax."""
+    """The policy: a file of flows in ovs-ofctl syntax.
+
+    `router_address_v4`, `router_address_v6`: who answers a packet that is longer than the MTU of
+    the vport it is sent to. Empty: the packet's own destination, as Linux does for tunnels.
+    """
 
     flows: str
+    router_address_v4: str = ""
+    router_address_v6: str = ""
 
 
 class IdleTimeout(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -53,11 +59,16 @@ class IdleTimeout(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """`capacity`: connections in the eswitch at most (0: as many as the program has room for)."""
+    """`capacity`: connections in the eswitch at most (0: as many as the program has room for).
+
+    `window_check`: the eswitch checks TCP windows, and a connection that returns to software still
+    knows its own. Without effect on a program without window registers.
+    """
 
     enabled: bool = True
     mode: Literal["assured", "established"] = "assured"
     capacity: int = 0
+    window_check: bool = False
     idle_timeout: IdleTimeout = IdleTimeout()
 
 
@@ -124,6 +135,8 @@ class Config(msgspec.Struct, frozen=True):
     program: Path
     flows: Path
     ports: PortTable
+    #: IP version -> address that answers packets longer than an MTU.
+    router: Mapping[int, bytes]
     offload: OffloadOptions
     timeouts: Timeouts
     conntrack: Conntrack

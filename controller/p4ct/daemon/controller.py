@@ -67,15 +67,23 @@ class Controller:
         self.pipeline = Pipeline(config.ports, self.tracker)
         self.pipeline.replace(flows, self.clock())
         has = program.contract.capabilities
+        check = config.offload.window_check
+        if check and not has.window_registers:
+            log.warning("the program has no window registers: TCP windows are not checked there")
+        options = replace(
+            config.offload,
+            capacity=config.offload.capacity or program.capacity,
+            window_check=check and has.window_registers,
+        )
         self.manager = OffloadManager(
             self.pipeline,
             self.tracker,
-            replace(config.offload, capacity=config.offload.capacity or program.capacity),
+            options,
             path_size=has.path_size,
         )
         self.manager.on_event = self._offload_event
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
-        self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send)
+        self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send, config.router)
         self.connections_seen = 0
         self._wake = asyncio.Event()
         self.manager.wake = self._wake.set

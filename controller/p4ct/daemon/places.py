@@ -26,7 +26,9 @@ class Places:
         for number, line in enumerate(text.splitlines(), 1):
             if header := _HEADER.match(line):
                 table = _plain(header.group(2))
-                occurrence = 0
+                # [a.b] behind [[a]] belongs to the last a.
+                around = [n for n in seen if table.startswith(f"{n}.")]
+                occurrence = seen[max(around, key=len)] - 1 if around else 0
                 if header.group(1) == "[[":
                     occurrence = seen[table]
                     seen[table] += 1

@@ -15,7 +15,16 @@ from p4rt_stubs.p4.v1 import p4runtime_pb2
 from p4ct.daemon.config import Config
 from p4ct.eswitch.contract import ContractError, check
 from p4ct.eswitch.driver import Eswitch
-from p4ct.eswitch.entries import CtKey, Delete, EswitchError, Insert, Op, PuntInfo, VportEntry
+from p4ct.eswitch.entries import (
+    CtKey,
+    Delete,
+    EswitchError,
+    Insert,
+    Op,
+    PuntInfo,
+    TunnelTermEntry,
+    VportEntry,
+)
 from p4ct.eswitch.enums import PuntClass
 from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
 from p4ct.p4runtime.errors import TargetError
@@ -70,6 +79,10 @@ class ProgramFiles:
         if len(config.ports.by_id) > has.vport_size:
             message = f"{len(config.ports.by_id)}, but the program has room for {has.vport_size}"
             found.append(config.problem("vport", message))
+        tunnels = len(config.ports.tunnel_ends)
+        if tunnels > has.tunnel_term_size:
+            message = f"{tunnels} tunnels, but the program has room for {has.tunnel_term_size}"
+            found.append(config.problem("vport", message))
         return found
 
 
@@ -108,7 +121,7 @@ class Switch:
         self.sessions = 0
 
     async def open(self) -> str:
-        """Connect, make sure that the program runs, and repair vports and policer.
+        """Connect, make sure that the program runs, and repair vports, tunnels and policer.
 
         The answer is "kept" or "pushed". Raises TargetError or EswitchError.
         """
@@ -143,13 +156,26 @@ class Switch:
         return outcome
 
     async def _repair_vports(self) -> None:
-        wanted = {VportEntry(v.port, v.vlan, v.id) for v in self.config.ports.by_id.values()}
+        ports = self.config.ports
+        wanted = {
+            VportEntry(v.port, v.vlan, v.id, ports.tunnel_number(v.id))
+            for v in ports.by_id.values()
+        }
         found = set(await self.eswitch.read_vports())
-        ops: list[Op] = [Delete(entry) for entry in found - wanted]
+        tunnels = {
+            TunnelTermEntry(4 if len(dst) == 4 else 6, dst, vni, number)
+            for (dst, vni), number in ports.tunnel_ends.items()
+        }
+        found_tunnels = set(await self.eswitch.read_tunnels())
+        # A tunnel ends here only while its vports exist.
+        ops: list[Op] = [Delete(entry) for entry in found_tunnels - tunnels]
+        ops += [Delete(entry) for entry in found - wanted]
         ops += [Insert(entry) for entry in sorted(wanted - found, key=lambda e: e.vport)]
+        new = sorted(tunnels - found_tunnels, key=lambda e: e.tunnel_vport)
+        ops += [Insert(entry) for entry in new]
         for error in await self.eswitch.write(ops) if ops else []:
             if error is not None:
-                raise EswitchError(error.code, f"vport {error.op}: {error.message}")
+                raise EswitchError(error.code, f"vports and tunnels: {error.message}")
 
     async def _set_policer(self) -> None:
         if not self.eswitch.capabilities.punt_meter:
@@ -210,6 +236,8 @@ class Switch:
             event = self._barriers.get(payload[14:])
             if event is not None:
                 event.set()
+            return
+        if self.eswitch.take_answer(payload, info):
             return
         self._on_punt(payload, info)
 

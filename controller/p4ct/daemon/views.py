@@ -93,6 +93,7 @@ def record(rec: Record, ports: PortTable, now: float) -> Json:
         "age": round(now - rec.installed_at, 3) if rec.installed_at else 0.0,
         "used": round(now - rec.last_seen, 3) if rec.last_seen else 0.0,
         "idle_timeout": rec.timeout,
+        "checks_window": rec.checks_window,
         "cause": rec.cause,
         "entries": directions,
     }
@@ -163,6 +164,8 @@ async def status(controller: Controller, fresh: bool) -> Json:
             "fast_path": manager.forwarded[0],
             "fast_path_bytes": manager.forwarded[1],
             "sent": slow.sent,
+            "decapsulated": slow.wire.decapsulated,
+            "too_big": dict(slow.wire.too_big),
         },
         "punts": dict(slow.punts),
         "eswitch_punts": eswitch_punts,

@@ -21,13 +21,16 @@ from p4ct.eswitch.entries import (
     Insert,
     L2PairEntry,
     Masked,
+    Nat,
     NextHopEntry,
     Op,
+    TunnelTermEntry,
     VportEntry,
 )
 from p4ct.eswitch.enums import VlanOp
 from p4ct.p4runtime.bytestring import canonical, canonical_bytes
 from p4ct.p4runtime.p4info import P4InfoIndex
+from p4ct.packet.vxlan import Tunnel
 
 _FLOW_FIELDS = FlowKey._fields[2:]
 _from_bytes = int.from_bytes
@@ -48,6 +51,8 @@ class Codec:
             return found.id, tuple(ids[param] for param in params)
 
         ct_keys = ("l2_id", "src", "dst", "proto", "sport", "dport")
+        self.tunnel_v4 = table("tunnel_term_v4", "outer_dst", "vni")
+        self.tunnel_v6 = table("tunnel_term_v6", "outer_dst", "vni")
         self.vport = table("vport", "port", "tunnel_vport", "vlan_present", "vlan_id")
         self.l2_pair = table("l2_pair", "vport", "eth_src", "eth_dst")
         self.ct_v4 = table("ct_v4", *ct_keys)
@@ -61,10 +66,17 @@ class Codec:
         self._set_vport = action("set_vport", "vport")
         self._set_l2_id = action("set_l2_id", "l2_id")
         self._ct_drain = action("ct_drain", *drain)
-        self._ct_forward = action("ct_forward", *drain, "path", "next_hop")
+        forward = (*drain, "path", "next_hop", "check_window")
+        nat = (*forward, "src", "dst", "sport", "dport")
+        self._terminate = action("terminate", "tunnel_vport")
+        self._ct_forward = action("ct_forward", *forward)
+        self._ct_nat = {4: action("ct_nat_v4", *nat), 6: action("ct_nat_v6", *nat)}
         self._flow_forward = action("flow_forward", "path", "next_hop")
         self._nh_output = action("nh_output", *output)
         self._nh_route = action("nh_route", *output, "eth_src", "eth_dst")
+        macs = ("eth_src", "eth_dst", "outer_eth_src", "outer_eth_dst")
+        vxlan = (*output, "route", *macs, "outer_src", "outer_dst", "vni", "ttl", "dscp")
+        self._nh_vxlan = {4: action("nh_vxlan_v4", *vxlan), 6: action("nh_vxlan_v6", *vxlan)}
         self._nh_drop = action("nh_drop")
         self._punt = action("punt", "reason")
 
@@ -109,12 +121,15 @@ class Codec:
                 _address(entry.eth_src, 6),
                 _address(entry.eth_dst, 6),
             )
+        elif isinstance(entry, TunnelTermEntry):
+            table, size = (self.tunnel_v4, 4) if entry.version == 4 else (self.tunnel_v6, 16)
+            values = (_address(entry.outer_dst, size), canonical(entry.vni))
         elif isinstance(entry, VportEntry):
             table = self.vport
             tagged = entry.vlan is not None
             values = (
                 canonical(entry.port),
-                b"\0",
+                canonical(entry.tunnel_vport),
                 b"\1" if tagged else b"\0",
                 canonical(entry.vlan or 0),
             )
@@ -144,7 +159,7 @@ class Codec:
             verdict = entry.action
             values = (verdict.conn_index, verdict.generation, verdict.direction)
             if isinstance(verdict, CtForward):
-                _set_action(out, self._ct_forward, (*values, verdict.path, verdict.next_hop))
+                self._fill_forward(out, entry.key.version, verdict)
             else:
                 _set_action(out, self._ct_drain, values)
         elif isinstance(entry, FlowEntry):
@@ -155,17 +170,56 @@ class Codec:
             _set_action(out, self._set_l2_id, (entry.l2_id,))
         elif isinstance(entry, VportEntry):
             _set_action(out, self._set_vport, (entry.vport,))
-        elif entry.kind == "drop":
-            _set_action(out, self._nh_drop, ())
+        elif isinstance(entry, TunnelTermEntry):
+            _set_action(out, self._terminate, (entry.tunnel_vport,))
         else:
-            values = (entry.port, entry.mtu, entry.vlan_op, entry.vlan_id)
-            if entry.kind == "output":
-                _set_action(out, self._nh_output, values)
-            else:
-                macs = tuple(
-                    _from_bytes(_address(mac, 6), "big") for mac in (entry.eth_src, entry.eth_dst)
-                )
-                _set_action(out, self._nh_route, (*values, *macs))
+            self._fill_next_hop(out, entry)
+
+    def _fill_forward(self, out: p4rt.TableEntry, version: int, verdict: CtForward) -> None:
+        values = (
+            verdict.conn_index,
+            verdict.generation,
+            verdict.direction,
+            verdict.path,
+            verdict.next_hop,
+            verdict.check_window,
+        )
+        nat = verdict.nat
+        if nat is None:
+            _set_action(out, self._ct_forward, values)
+            return
+        size = 4 if version == 4 else 16
+        addresses = (_number(nat.src, size), _number(nat.dst, size))
+        _set_action(out, self._ct_nat[version], (*values, *addresses, nat.sport, nat.dport))
+
+    def _fill_next_hop(self, out: p4rt.TableEntry, entry: NextHopEntry) -> None:
+        values = (entry.port, entry.mtu, entry.vlan_op, entry.vlan_id)
+        if entry.kind == "drop":
+            _set_action(out, self._nh_drop, ())
+        elif entry.kind == "output":
+            _set_action(out, self._nh_output, values)
+        elif entry.kind == "route":
+            macs = (_number(entry.eth_src, 6), _number(entry.eth_dst, 6))
+            _set_action(out, self._nh_route, (*values, *macs))
+        else:
+            tunnel = entry.tunnel
+            if tunnel is None:
+                raise ValueError(f"next hop {entry.next_hop} is in VXLAN, but names no tunnel")
+            size = len(tunnel.src)
+            route = bool(entry.eth_src or entry.eth_dst)
+            values += (
+                route,
+                _number(entry.eth_src, 6) if route else 0,
+                _number(entry.eth_dst, 6) if route else 0,
+                _number(tunnel.eth_src, 6),
+                _number(tunnel.eth_dst, 6),
+                _number(tunnel.src, size),
+                _number(tunnel.dst, size),
+                tunnel.vni,
+                tunnel.ttl,
+                tunnel.dscp,
+            )
+            _set_action(out, self._nh_vxlan[4 if size == 4 else 6], values)
 
     # From P4Runtime; KeyError or ValueError if P4Info does not explain the message
 
@@ -188,12 +242,20 @@ class Codec:
         )
 
     def ct_entry(self, entry: p4rt.TableEntry) -> CtEntry:
-        forward_id, forward = self._ct_forward
-        if entry.action.action.action_id == forward_id:
-            action = CtForward(*_params(entry, (forward_id, forward)))
+        action_id = entry.action.action.action_id
+        key = self.ct_key(entry)
+        nat = self._ct_nat[key.version]
+        if action_id == self._ct_forward[0]:
+            *values, check = _params(entry, self._ct_forward)
+            action = CtForward(*values, check_window=check == 1)
+        elif action_id == nat[0]:
+            *values, check, src, dst, sport, dport = _params(entry, nat)
+            size = len(key.src)
+            to = Nat(src.to_bytes(size, "big"), dst.to_bytes(size, "big"), sport, dport)
+            action = CtForward(*values, check_window=check == 1, nat=to)
         else:
             action = CtDrain(*_params(entry, self._ct_drain))
-        return CtEntry(self.ct_key(entry), action, entry.idle_timeout_ns, entry.metadata)
+        return CtEntry(key, action, entry.idle_timeout_ns, entry.metadata)
 
     def flow_key(self, entry: p4rt.TableEntry) -> FlowKey:
         ids = self.flow[1]
@@ -216,9 +278,17 @@ class Codec:
         return FlowEntry(key, path, next_hop, entry.idle_timeout_ns, entry.metadata)
 
     def vport_entry(self, entry: p4rt.TableEntry) -> VportEntry:
-        port, _, tagged, vlan = _exact(entry, self.vport)
+        port, tunnel, tagged, vlan = _exact(entry, self.vport)
         (vport,) = _params(entry, self._set_vport)
-        return VportEntry(port, vlan if tagged else None, vport)
+        return VportEntry(port, vlan if tagged else None, vport, tunnel)
+
+    def tunnel_entry(self, entry: p4rt.TableEntry) -> TunnelTermEntry:
+        """A row of `tunnel_term_v4` or `tunnel_term_v6`."""
+        is_v4 = entry.table_id == self.tunnel_v4[0]
+        version, size, table = (4, 4, self.tunnel_v4) if is_v4 else (6, 16, self.tunnel_v6)
+        dst, vni = _exact(entry, table)
+        (tunnel_vport,) = _params(entry, self._terminate)
+        return TunnelTermEntry(version, dst.to_bytes(size, "big"), vni, tunnel_vport)
 
     def l2_pair_entry(self, entry: p4rt.TableEntry) -> L2PairEntry:
         vport, src, dst = _exact(entry, self.l2_pair)
@@ -233,6 +303,9 @@ class Codec:
         if action_id == self._nh_output[0]:
             port, mtu, vlan_op, vlan_id = _params(entry, self._nh_output)
             return NextHopEntry(number, "output", port, mtu, VlanOp(vlan_op), vlan_id)
+        for size, vxlan in ((4, self._nh_vxlan[4]), (16, self._nh_vxlan[6])):
+            if action_id == vxlan[0]:
+                return _vxlan_next_hop(number, size, _params(entry, vxlan))
         port, mtu, vlan_op, vlan_id, src, dst = _params(entry, self._nh_route)
         macs = (src.to_bytes(6, "big"), dst.to_bytes(6, "big"))
         return NextHopEntry(number, "route", port, mtu, VlanOp(vlan_op), vlan_id, *macs)
@@ -240,6 +313,34 @@ class Codec:
     def punt_reason(self, entry: p4rt.TableEntry) -> int:
         """The reason that an entry of the trap table gives."""
         return _params(entry, self._punt)[0]
+
+
+def _vxlan_next_hop(number: int, size: int, params: list[int]) -> NextHopEntry:
+    port, mtu, vlan_op, vlan_id, route, eth_src, eth_dst, *outer = params
+    outer_eth_src, outer_eth_dst, src, dst, vni, ttl, dscp = outer
+    return NextHopEntry(
+        number,
+        "vxlan",
+        port,
+        mtu,
+        VlanOp(vlan_op),
+        vlan_id,
+        eth_src.to_bytes(6, "big") if route else b"",
+        eth_dst.to_bytes(6, "big") if route else b"",
+        Tunnel(
+            vni,
+            src.to_bytes(size, "big"),
+            dst.to_bytes(size, "big"),
+            outer_eth_src.to_bytes(6, "big"),
+            outer_eth_dst.to_bytes(6, "big"),
+            dscp,
+            ttl,
+        ),
+    )
+
+
+def _number(address: bytes, size: int) -> int:
+    return _from_bytes(_address(address, size), "big")
 
 
 def _address(value: bytes, size: int) -> bytes:

@@ -18,28 +18,53 @@ from p4ct.eswitch.enums import (
     PuntReason,
     Step,
     VlanOp,
+    WindowVerdict,
 )
 from p4ct.p4runtime.p4info import Field, MatchKind, P4InfoIndex, Table
 
 PROGRAM = "eswitch"
-MAJOR_VERSION = 1
+MAJOR_VERSION = 2
 
 Key = tuple[str, int, MatchKind]
 Params = Mapping[str, int]
 
 _CT_DRAIN: Params = {"conn_index": 24, "generation": 8, "direction": 1}
-_CT_FORWARD: Params = {**_CT_DRAIN, "path": 16, "next_hop": 24}
+_CT_FORWARD: Params = {**_CT_DRAIN, "path": 16, "next_hop": 24, "check_window": 1}
 _OUTPUT: Params = {"port": 9, "mtu": 16, "vlan_op": 2, "vlan_id": 12}
 
+
+def _ct_nat(address_width: int) -> Params:
+    return {**_CT_FORWARD, "src": address_width, "dst": address_width, "sport": 16, "dport": 16}
+
+
+def _nh_vxlan(address_width: int) -> Params:
+    macs = ("eth_src", "eth_dst", "outer_eth_src", "outer_eth_dst")
+    return {
+        **_OUTPUT,
+        "route": 1,
+        **dict.fromkeys(macs, 48),
+        "outer_src": address_width,
+        "outer_dst": address_width,
+        "vni": 24,
+        "ttl": 8,
+        "dscp": 6,
+    }
+
+
 ACTIONS: Mapping[str, Params] = {
+    "terminate": {"tunnel_vport": 16},
     "set_vport": {"vport": 16},
     "set_l2_id": {"l2_id": 32},
     "ct_forward": _CT_FORWARD,
+    "ct_nat_v4": _ct_nat(32),
+    "ct_nat_v6": _ct_nat(128),
     "ct_drain": _CT_DRAIN,
     "punt": {"reason": 8, "class_": 2},
     "flow_forward": {"path": 16, "next_hop": 24},
     "nh_output": _OUTPUT,
     "nh_route": {**_OUTPUT, "eth_src": 48, "eth_dst": 48},
+    "nh_vxlan_v4": _nh_vxlan(32),
+    "nh_vxlan_v6": _nh_vxlan(128),
     "nh_drop": {},
 }
 
@@ -56,6 +81,8 @@ def _ct_keys(address_width: int) -> tuple[Key, ...]:
 
 
 TABLES: Mapping[str, tuple[tuple[Key, ...], tuple[str, ...]]] = {
+    "tunnel_term_v4": ((("outer_dst", 32, "exact"), ("vni", 24, "exact")), ("terminate",)),
+    "tunnel_term_v6": ((("outer_dst", 128, "exact"), ("vni", 24, "exact")), ("terminate",)),
     "vport": (
         (
             ("port", 9, "exact"),
@@ -69,8 +96,8 @@ TABLES: Mapping[str, tuple[tuple[Key, ...], tuple[str, ...]]] = {
         (("vport", 16, "exact"), ("eth_src", 48, "exact"), ("eth_dst", 48, "exact")),
         ("set_l2_id",),
     ),
-    "ct_v4": (_ct_keys(32), ("ct_forward", "ct_drain")),
-    "ct_v6": (_ct_keys(128), ("ct_forward", "ct_drain")),
+    "ct_v4": (_ct_keys(32), ("ct_forward", "ct_nat_v4", "ct_drain")),
+    "ct_v6": (_ct_keys(128), ("ct_forward", "ct_nat_v6", "ct_drain")),
     "trap": ((), ("punt",)),
     "flow": (
         (
@@ -86,7 +113,10 @@ TABLES: Mapping[str, tuple[tuple[Key, ...], tuple[str, ...]]] = {
         ),
         ("flow_forward",),
     ),
-    "next_hop": ((("next_hop", 24, "exact"),), ("nh_output", "nh_route", "nh_drop")),
+    "next_hop": (
+        (("next_hop", 24, "exact"),),
+        ("nh_output", "nh_route", "nh_vxlan_v4", "nh_vxlan_v6", "nh_drop"),
+    ),
 }
 
 COUNTERS = ("ct_counter", "path_counter", "punt_counter", "drop_counter")
@@ -104,11 +134,33 @@ HEADERS: Mapping[str, Params] = {
         "tunnel_id": 24,
         "outer_src": 128,
         "frame_length": 16,
+        "window_original": 128,
+        "window_reply": 128,
+        "window_scales": 16,
+        "window_verdict": 8,
     },
-    "packet_out": {"op": 8, "port": 9, "next_hop": 24},
+    "packet_out": {"op": 8, "port": 9, "next_hop": 24, "conn_index": 24},
 }
 
-ENUMS: tuple[type[IntEnum], ...] = (PuntReason, Step, CtHit, PuntClass, PacketOutOp, VlanOp)
+WINDOW_REGISTERS = (
+    "window_end",
+    "window_max_end",
+    "window_max_win",
+    "window_max_ack",
+    "window_scale",
+)
+"""Not needed: a program without them checks no windows. They are never read or written by name,
+but by packet-outs, because BMv2 does not serve registers over P4Runtime."""
+
+ENUMS: tuple[type[IntEnum], ...] = (
+    PuntReason,
+    Step,
+    CtHit,
+    PuntClass,
+    PacketOutOp,
+    VlanOp,
+    WindowVerdict,
+)
 OPTIONAL_ENUMS: tuple[type[IntEnum], ...] = (DropReason,)
 """p4c lists an enum only if a key, a parameter or a header has its type; this one indexes a
 counter and nothing else."""
@@ -137,6 +189,7 @@ class Capabilities:
     ct_v6_size: int
     l2_pair_size: int
     vport_size: int
+    tunnel_term_size: int
     flow_size: int
     next_hop_size: int
     path_size: int
@@ -145,6 +198,7 @@ class Capabilities:
     flow_counters: bool
     trap_counters: bool
     punt_meter: bool
+    window_registers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +225,7 @@ def check(p4info: P4InfoIndex) -> Contract:
         ct_v6_size=ct[1].size,
         l2_pair_size=tables.get("l2_pair").size,
         vport_size=tables.get("vport").size,
+        tunnel_term_size=min(tables.get("tunnel_term_v4").size, tables.get("tunnel_term_v6").size),
         flow_size=tables.get("flow").size,
         next_hop_size=tables.get("next_hop").size,
         path_size=counters.get("path_counter").size,
@@ -179,6 +234,8 @@ def check(p4info: P4InfoIndex) -> Contract:
         flow_counters=tables.get("flow").counter is not None,
         trap_counters=tables.get("trap").counter is not None,
         punt_meter=p4info.meters.find("punt_meter") is not None,
+        window_registers={register.preamble.name for register in p4info.message.registers}
+        >= set(WINDOW_REGISTERS),
     )
     return Contract(program, capabilities, _enum_names(p4info))
 

@@ -22,9 +22,12 @@ from p4ct.eswitch.entries import (
     NextHopEntry,
     Op,
     PuntInfo,
+    TunnelTermEntry,
     VportEntry,
+    WindowPair,
 )
-from p4ct.eswitch.enums import PacketOutOp, PuntClass
+from p4ct.eswitch.enums import PacketOutOp, PuntClass, PuntReason
+from p4ct.eswitch.windows import Windows
 from p4ct.p4runtime.bytestring import canonical
 from p4ct.p4runtime.client import P4RuntimeClient
 from p4ct.p4runtime.errors import TargetError
@@ -38,7 +41,7 @@ _WILDCARD_SHARE = 8
 
 
 class Eswitch:
-    """One eswitch behind one client; holds no state but ids, so it outlives reconnects.
+    """One eswitch behind one client; it outlives reconnects: of the target it holds only ids.
 
     Raises ContractError at once if the program is not one that the controller can drive.
     """
@@ -62,12 +65,20 @@ class Eswitch:
         self._punt_fields: Callable[[tuple[int, ...]], tuple[int, ...]] = itemgetter(*places)
         self._packet_out = p4info.headers.get("packet_out").fields
         self._packet_out_metadata = lru_cache(4096)(self._build_packet_out)
+        self._windows = Windows(self._send_window)
 
     # Packets
 
     def decode_punt(self, metadata: tuple[int, ...]) -> PuntInfo:
         """The packet-in header that the client's packet-in callback gets."""
         return PuntInfo._make(self._punt_fields(metadata))
+
+    def take_answer(self, payload: bytes, info: PuntInfo) -> bool:
+        """Give a packet-in to whoever waits for it; True if it was no punt but an answer."""
+        if info.reason != PuntReason.WINDOW_READ:
+            return False
+        self._windows.answered(payload, info)
+        return True
 
     def send(self, port: int, frame: bytes) -> bool:
         """Send a frame unchanged to a dataplane port. False: dropped, the queue is full."""
@@ -83,9 +94,15 @@ class Eswitch:
         metadata = self._packet_out_metadata(PacketOutOp.PIPELINE, port, 0)
         return self._client.packet_out(frame, metadata)
 
-    def _build_packet_out(self, op: int, port: int, next_hop: int) -> list[p4rt.PacketMetadata]:
+    def _send_window(self, op: PacketOutOp, conn_index: int, payload: bytes) -> bool:
+        # Not from the cache: the frames of ports and next hops are not to lose their places to it.
+        return self._client.packet_out(payload, self._build_packet_out(op, 0, 0, conn_index))
+
+    def _build_packet_out(
+        self, op: int, port: int, next_hop: int, conn_index: int = 0
+    ) -> list[p4rt.PacketMetadata]:
         # The specification wants every field, padding included.
-        values = {"op": op, "port": port, "next_hop": next_hop}
+        values = {"op": op, "port": port, "next_hop": next_hop, "conn_index": conn_index}
         return [
             p4rt.PacketMetadata(metadata_id=field.id, value=canonical(values.get(field.name, 0)))
             for field in self._packet_out
@@ -124,6 +141,21 @@ class Eswitch:
                     error.unknown_outcome,
                 )
         return results
+
+    async def write_windows(self, windows: Mapping[int, WindowPair]) -> set[int]:
+        """See EswitchPort; answers come as packet-ins, which go to `take_answer`."""
+        self._need(self.capabilities.window_registers, "window registers")
+        return await self._windows.write(windows)
+
+    async def read_windows(self, indices: Sequence[int]) -> dict[int, WindowPair]:
+        """See EswitchPort; answers come as packet-ins, which go to `take_answer`."""
+        self._need(self.capabilities.window_registers, "window registers")
+        return await self._windows.read(indices)
+
+    async def read_tunnels(self) -> list[TunnelTermEntry]:
+        codec = self._codec
+        found = await self._read_table(codec.tunnel_v4[0], codec.tunnel_entry)
+        return found + await self._read_table(codec.tunnel_v6[0], codec.tunnel_entry)
 
     async def read_vports(self) -> list[VportEntry]:
         return await self._read_table(self._codec.vport[0], self._codec.vport_entry)

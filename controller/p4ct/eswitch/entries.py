@@ -8,23 +8,42 @@ MAC addresses are 6 bytes, IPv4 addresses 4, IPv6 addresses 16.  Numbers have th
 p4src/include/sizes.p4.  Keys are named tuples, so that they hash fast; a row compares by value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from p4ct.eswitch.enums import PuntClass, VlanOp
+from p4ct.packet.vxlan import Tunnel
 
 Counts = tuple[int, int]
 """(packets, bytes); bytes are frame bytes at ingress, without FCS."""
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelTermEntry:
+    """VXLAN to this outer destination (4 or 16 bytes) with this VNI ends here.
+
+    The packet inside goes on to step 2 with `tunnel_vport` (1..65535); version is 4 or 6.
+    """
+
+    version: int
+    outer_dst: bytes
+    vni: int
+    tunnel_vport: int
+
+
+@dataclass(frozen=True, slots=True)
 class VportEntry:
-    """Frames of dataplane `port` with this tag (None: untagged) belong to `vport` (1..1023)."""
+    """Frames of dataplane `port` with this tag (None: untagged) belong to `vport` (1..1023).
+
+    `tunnel_vport`: that of the tunnel they came in; 0 for frames without a tunnel. In a tunnel the
+    tag is that of the inner frame.
+    """
 
     port: int
     vlan: int | None
     vport: int
+    tunnel_vport: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +72,32 @@ class CtKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Nat:
+    """What a packet leaves with, changed or not: addresses of the entry's family, and ports.
+
+    ICMP echo: `sport` is the new identifier, `dport` has no effect.
+    """
+
+    src: bytes
+    dst: bytes
+    sport: int
+    dport: int
+
+
+@dataclass(frozen=True, slots=True)
 class CtForward:
-    """The entry forwards. `direction`: 0 original, 1 reply."""
+    """The entry forwards. `direction`: 0 original, 1 reply.
+
+    `check_window`: only TCP segments inside the window that the registers of `conn_index` hold.
+    """
 
     conn_index: int
     generation: int
     direction: int
     path: int
     next_hop: int
+    check_window: bool = False
+    nat: Nat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +160,24 @@ class FlowEntry:
 class NextHopEntry:
     """Where packets go and how they look there.
 
-    `output` sends to `port`; `route` also sets the MAC addresses and decrements the TTL; `drop`
-    drops and counts under DropReason.NEXT_HOP, and uses none of the other fields.
-    `mtu`: of the IP packet in bytes, 0 for no limit.
+    `output` sends to `port`; `route` also sets the MAC addresses and decrements the TTL; `vxlan`
+    does as `output` (as `route` if there are MAC addresses) and puts the frame into `tunnel`;
+    `drop` drops and counts under DropReason.NEXT_HOP, and uses none of the other fields.
+    `mtu`: of the IP packet in bytes, in a tunnel of the inner one; 0 for no limit.
     """
 
     next_hop: int
-    kind: Literal["output", "route", "drop"] = "output"
+    kind: Literal["output", "route", "vxlan", "drop"] = "output"
     port: int = 0
     mtu: int = 0
     vlan_op: VlanOp = VlanOp.KEEP
     vlan_id: int = 0
     eth_src: bytes = b""
     eth_dst: bytes = b""
+    tunnel: Tunnel | None = None
 
 
-Entry = VportEntry | L2PairEntry | CtEntry | FlowEntry | NextHopEntry
+Entry = TunnelTermEntry | VportEntry | L2PairEntry | CtEntry | FlowEntry | NextHopEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +228,30 @@ class EswitchError(Exception):
         self.message = message
 
 
+class WindowSide(NamedTuple):
+    """One sender's window registers; the names of Linux are td_end, td_maxend, td_maxwin,
+    td_maxack and td_scale. Sequence numbers and window are 32 bits, the scale 0 to 14."""
+
+    end: int = 0
+    max_end: int = 0
+    max_win: int = 0
+    max_ack: int = 0
+    scale: int = 0
+
+
+class WindowPair(NamedTuple):
+    """The window registers of one connection index, by direction."""
+
+    original: WindowSide = WindowSide()
+    reply: WindowSide = WindowSide()
+
+
 class PuntInfo(NamedTuple):
     """The packet-in header. `reason`, `step`, `ct_hit` have the numbers of `eswitch.enums`.
 
     `conn_index`, `generation` and `direction` hold if `ct_hit` is not MISS. `outer_src`: IPv4 in
-    the low 32 bits. `frame_length`: bytes at ingress, before any decapsulation.
+    the low 32 bits. `frame_length`: bytes at ingress, before any decapsulation. `window_original`
+    and `window_reply`: 128 bits each, see `window`; `window_verdict`: WindowVerdict.
     """
 
     ingress_port: int
@@ -207,6 +265,25 @@ class PuntInfo(NamedTuple):
     tunnel_id: int
     outer_src: int
     frame_length: int
+    window_original: int = 0
+    window_reply: int = 0
+    window_scales: int = 0
+    window_verdict: int = 0
+
+    @property
+    def window(self) -> WindowPair:
+        """The window registers of the connection whose entry was hit; zeros if none was read."""
+        return WindowPair(
+            _side(self.window_original, self.window_scales >> 8),
+            _side(self.window_reply, self.window_scales & 0xFF),
+        )
+
+
+def _side(registers: int, scale: int) -> WindowSide:
+    word = 0xFFFFFFFF
+    return WindowSide(
+        registers >> 96, registers >> 64 & word, registers >> 32 & word, registers & word, scale
+    )
 
 
 class EswitchPort(Protocol):
@@ -233,6 +310,16 @@ class EswitchPort(Protocol):
         ...
 
     async def zero_path_counters(self, ids: Sequence[int]) -> None: ...
+
+    async def write_windows(self, windows: Mapping[int, WindowPair]) -> set[int]:
+        """Set the window registers of connection indices; the answer: those that certainly are."""
+        ...
+
+    async def read_windows(self, indices: Sequence[int]) -> dict[int, WindowPair]:
+        """Connection index -> registers; an index whose answer was lost is left out."""
+        ...
+
+    async def read_tunnels(self) -> list[TunnelTermEntry]: ...
 
     async def read_vports(self) -> list[VportEntry]: ...
 

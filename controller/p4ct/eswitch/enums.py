@@ -27,6 +27,8 @@ class PuntReason(IntEnum):
     NO_NEXT_HOP = 13
     MTU_EXCEEDED = 14
     SAME_ADDRESS = 15
+    WINDOW = 16
+    WINDOW_READ = 17
 
 
 class Step(IntEnum):
@@ -39,6 +41,7 @@ class Step(IntEnum):
     TRAP = 5
     FLOW = 6
     NEXT_HOP = 7
+    WINDOW = 8
 
 
 class CtHit(IntEnum):
@@ -75,6 +78,19 @@ class PacketOutOp(IntEnum):
     SEND = 1
     NEXT_HOP = 2
     PIPELINE = 3
+    WINDOW_WRITE = 4
+    WINDOW_READ = 5
+
+
+class WindowVerdict(IntEnum):
+    """Where a TCP segment lies, by the conditions of Linux's `tcp_in_window`."""
+
+    NOT_CHECKED = 0
+    INSIDE = 1
+    SEQ_ABOVE = 2
+    SEQ_BELOW = 3
+    ACK_ABOVE = 4
+    ACK_BELOW = 5
 
 
 class VlanOp(IntEnum):

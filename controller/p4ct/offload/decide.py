@@ -46,14 +46,19 @@ class Mode(Enum):
     ESTABLISHED = "established"  # TCP established
 
 
-def next_hop_for(ingress: Vport, egress: Vport) -> NextHopKey:
-    """The next hop from one vport to another: the port, and what becomes of the tag."""
-    if egress.vlan == ingress.vlan:
-        return NextHopKey(egress.port, 0, VlanOp.KEEP, 0)
-    if egress.vlan is None:
-        return NextHopKey(egress.port, 0, VlanOp.POP, 0)
-    operation = VlanOp.PUSH if ingress.vlan is None else VlanOp.SET
-    return NextHopKey(egress.port, 0, operation, egress.vlan)
+def next_hop_for(ports: PortTable, ingress: Vport, egress: Vport) -> NextHopKey:
+    """The next hop from one vport to another: port, MTU, what becomes of the tag, and tunnel.
+
+    What the packet came in, the eswitch has taken off before: only the egress counts.
+    """
+    operation, vlan = VlanOp.KEEP, 0
+    if egress.vlan != ingress.vlan:
+        if egress.vlan is None:
+            operation = VlanOp.POP
+        else:
+            operation = VlanOp.PUSH if ingress.vlan is None else VlanOp.SET
+            vlan = egress.vlan
+    return NextHopKey(egress.port, egress.mtu, operation, vlan, ports.tunnels.get(egress.id))
 
 
 def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Half | str | None:
@@ -96,7 +101,7 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         sport=pkt.sport,
         dport=pkt.dport,
         out_vport=egress.id,
-        next_hop=next_hop_for(ports.by_id[in_vport], egress),
+        next_hop=next_hop_for(ports, ports.by_id[in_vport], egress),
         flows=result.path,
         fdb=frozenset(result.fdb_dependencies),
         visits=tuple(visits),

@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from p4ct.conntrack import Connection, CtState, Direction, Tracker
-from p4ct.eswitch.entries import CtKey
-from p4ct.offload import reasons
+from p4ct.eswitch.entries import CtKey, PuntInfo
+from p4ct.eswitch.enums import CtHit
+from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import (
     TCP,
     UDP,
-    Mode,
     eligible,
     half_of,
     is_half_closed,
     must_leave,
     own_direction,
 )
+from p4ct.offload.options import OffloadOptions
 from p4ct.offload.paths import Paths
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.recheck import still_allowed
@@ -39,21 +40,6 @@ __all__ = ["Candidate", "OffloadManager", "OffloadOptions"]
 
 RETRY_PERIOD = 1.0
 """Seconds after which a refused connection is tried again (Linux's flowtable: about as often)."""
-
-
-@dataclass(frozen=True, slots=True)
-class OffloadOptions:
-    """`capacity`: records at most; timeouts in seconds without a packet."""
-
-    enabled: bool = True
-    mode: Mode = Mode.ASSURED
-    capacity: int = 65536
-    tcp_timeout: float = 3600.0
-    udp_timeout: float = 180.0
-    icmp_timeout: float = 180.0
-    batch: int = 100
-    """Installs, removals and new timeouts of one round at most, each: together they fit one Write,
-    so that both entries of a record are always in the same."""
 
 
 @dataclass(slots=True)
@@ -113,6 +99,28 @@ class OffloadManager:
         self.on_event: Callable[[str, Record, str], None] = _ignore
 
     # -- packets ---------------------------------------------------------------------------
+
+    def punted(self, info: PuntInfo) -> Record | None:
+        """Before a punt is resolved: learn the windows that it brings; the watched record."""
+        record = None if info.ct_hit == CtHit.MISS else self.records.get(info.conn_index)
+        if record and not (record.checks_window and record.generation == info.generation):
+            record = None
+        # A packet on another MAC pair or with IP options hits no entry, and brings no window.
+        self.tracker.windows_current = record is not None
+        if record is not None:
+            windows.learn(record, info.window)
+        return record
+
+    def window_lags(self, record: Record) -> None:
+        """Software accepts what the eswitch found outside of its window: it stops to look.
+
+        The registers have missed packets that were under way at the install, or a FIN, and are
+        not written again while entries forward (docs/decisions/0012-window-registers.md).
+        """
+        if not record.checks_window or record.state in (RecordState.LEAVING, RecordState.GONE):
+            return
+        windows.forget(record)
+        self._retime(record)
 
     def packet(self, pkt: Packet, in_vport: int, result: Result, now: float) -> list[Record]:
         """Account for one packet that software has just resolved.
@@ -277,6 +285,10 @@ class OffloadManager:
         if record.state is RecordState.LEAVING or connection.timeout >= record.timeout:
             return
         record.timeout = connection.timeout
+        self._retime(record)
+
+    def _retime(self, record: Record) -> None:
+        """Write the entries once more: their timeout, or what they check, has changed."""
         if not record.retime:
             record.retime = True
             self.to_retime.append(record)

@@ -26,7 +26,7 @@ from p4ct.eswitch.entries import (
     NextHopEntry,
     Op,
 )
-from p4ct.offload import reasons
+from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import TCP, must_leave
 from p4ct.offload.manager import OffloadManager
@@ -120,6 +120,7 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
     for record in list(manager.records.values()):
         held = record.state is RecordState.ACTIVE or record.installed_at > 0
         record.cause = record.cause or reasons.LOST
+        windows.forget(record)
         manager.leave(record)
         manager.waiting += record.on_gone
         record.on_gone.clear()
@@ -159,8 +160,10 @@ def _adopt_rows(
         l2_rows[row.l2_id] = row
         manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
     for hop in found_hops:
-        key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id)
-        if hop.kind != "output" or manager.next_hops.number(key) is not None:
+        key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id, hop.tunnel)
+        # Rows that drop or change MAC addresses are not ours.
+        ours = hop.kind == "output" or (hop.kind == "vxlan" and not hop.eth_src)
+        if not ours or manager.next_hops.number(key) is not None:
             strays.append(hop)
             continue
         next_hops[hop.next_hop] = hop

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from p4ct.conntrack import Connection, Direction
 from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey
 from p4ct.offload.paths import Path
+from p4ct.packet.vxlan import Tunnel
 from p4ct.pipeline.flow import Flow
 
 __all__ = ["Half", "L2Key", "Member", "NextHopKey", "Record", "RecordState"]
@@ -24,12 +25,14 @@ class L2Key(NamedTuple):
 
 
 class NextHopKey(NamedTuple):
-    """A row of `next_hop`: egress port, and what happens to the VLAN tag (VlanOp by number)."""
+    """A row of `next_hop`: egress port, what happens to the VLAN tag (VlanOp by number), and the
+    tunnel that it goes into."""
 
     port: int
     mtu: int
     vlan_op: int
     vlan_id: int
+    tunnel: Tunnel | None = None
 
 
 class Half(NamedTuple):
@@ -76,6 +79,7 @@ class Record:
 
     __slots__ = (
         "cause",
+        "checks_window",
         "generation",
         "halves",
         "idle_marks",
@@ -126,6 +130,8 @@ class Record:
         self.cause = ""
         #: The entries' idle timeout is to be written again.
         self.retime = False
+        #: The entries forward only what is inside the window registers.
+        self.checks_window = False
         self.on_gone: list[Callable[[], None]] = []
 
     def entry(self, direction: int, metadata: bytes) -> CtEntry:
@@ -140,6 +146,7 @@ class Record:
                 direction=direction,
                 path=self.paths[direction].id,
                 next_hop=self.next_hop_ids[direction],
+                check_window=self.checks_window,
             ),
             idle_timeout_ns=int(self.timeout * 1e9),
             metadata=metadata,

@@ -25,9 +25,10 @@ from p4ct.eswitch.entries import (
     Modify,
     NextHopEntry,
     Op,
+    WindowPair,
 )
 from p4ct.eswitch.enums import VlanOp
-from p4ct.offload import reasons
+from p4ct.offload import reasons, windows
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import encode
 from p4ct.offload.paths import Path
@@ -47,6 +48,8 @@ class _Plan:
     about: list[object] = field(default_factory=list[object])
     installs: list[Record] = field(default_factory=list[Record])
     drains: list[Record] = field(default_factory=list[Record])
+    #: Window registers to write before the entries of an index.
+    windows: dict[int, WindowPair] = field(default_factory=dict[int, WindowPair])
 
     def add(self, op: Op, about: object) -> None:
         self.ops.append(op)
@@ -66,6 +69,7 @@ async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) ->
     _plan_removals(manager, plan)
     _plan_retimes(manager, plan)
     await zero_unknown(manager, port, [record.index for record in plan.installs])
+    await _seed_windows(port, plan)
     results = await port.write(plan.ops) if plan.ops else []
     _refuse_to_guess(plan, results)
     failures = _sort_failures(manager, plan, results)
@@ -126,16 +130,29 @@ def _plan_installs(manager: OffloadManager, plan: _Plan, now: float) -> None:
         for key in record.keys:
             manager.by_key[key] = record
         record.state = RecordState.INSTALLING
-        # From the write on packets may go by unseen, long before its answer is here: what comes
-        # up in between would be out of a window that is no longer known.
-        for member in record.members:
-            if member.connection.tcp is not None:
-                member.connection.tcp.forget_windows()
+        pair = windows.begin(record, manager.options.window_check)
+        if pair is not None:
+            plan.windows[record.index] = pair
         metadata = encode(record)
         # The reply entry first: a reply never finds the way back missing.
         for direction in (1, 0):
             plan.add(Insert(record.entry(direction, metadata)), (record, direction))
         plan.installs.append(record)
+
+
+async def _seed_windows(port: EswitchPort, plan: _Plan) -> None:
+    """Write the window registers; entries of which that is not certain do not check them."""
+    if not plan.windows:
+        return
+    certain = await port.write_windows(plan.windows)
+    uncertain = [r for r in plan.installs if r.checks_window and r.index not in certain]
+    for record in uncertain:
+        windows.forget(record)
+        metadata = encode(record)
+        for direction in (0, 1):
+            plan.ops[plan.about.index((record, direction))] = Insert(
+                record.entry(direction, metadata)
+            )
 
 
 def _acquire_rows(manager: OffloadManager, plan: _Plan, half: Half) -> tuple[int, int]:
@@ -148,11 +165,12 @@ def _acquire_rows(manager: OffloadManager, plan: _Plan, half: Half) -> tuple[int
     if new:
         entry = NextHopEntry(
             next_hop,
-            "output",
+            "output" if hop.tunnel is None else "vxlan",
             port=hop.port,
             mtu=hop.mtu,
             vlan_op=VlanOp(hop.vlan_op),
             vlan_id=hop.vlan_id,
+            tunnel=hop.tunnel,
         )
         plan.add(manager.next_hops.set_row(hop, entry), hop)
     return l2_id, next_hop
@@ -267,6 +285,7 @@ async def _finish(
         now = clock()
         for record in wrote:
             manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), now)
+        await _learn_windows(port, wrote)
         ops: list[Op] = [
             Delete(record.keys[d])
             for record in wrote
@@ -303,6 +322,8 @@ async def _finish(
         for member in record.members:
             if was_active:
                 manager.tracker.release(member.connection, now, record.last_seen)
+            elif member.connection.tcp is not None:
+                member.connection.tcp.watched = False
             member.connection.offload_reason = record.cause
         if was_active:
             manager.on_event("onload", record, record.cause)
@@ -311,6 +332,18 @@ async def _finish(
             callback()
         record.on_gone.clear()
     manager.refill()
+
+
+async def _learn_windows(port: EswitchPort, records: Sequence[Record]) -> None:
+    """The last state of the registers: draining entries do not move them any more."""
+    watched = [record for record in records if record.checks_window]
+    found = await port.read_windows([r.index for r in watched]) if watched else {}
+    for record in watched:
+        pair = found.get(record.index)
+        if pair is None:
+            windows.forget(record)
+        else:
+            windows.learn(record, pair)
 
 
 def refuse_to_forget(results: Sequence[EntryError | None]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from p4ct.conntrack import CtState, Direction, Timeouts, Tracker
+from p4ct.conntrack.tcp_window import DATA_UNACKNOWLEDGED, export_windows, merge_windows
 
 ORIG, REPLY = Direction.ORIGINAL, Direction.REPLY
 INV = CtState.TRK | CtState.INV
@@ -188,3 +189,34 @@ def test_keepalive_answer_in_a_picked_up_connection(wire: Any) -> None:
     wire.tcp(ORIG, "A", seq=1000)
     wire.tcp(REPLY, "A", ack=1001)
     assert wire.conn.tcp.sides[0].end == 1001
+
+
+def test_windows_are_exported_once_both_are_known(wire: Any) -> None:
+    conn = wire.handshake()
+    tcp = conn.tcp
+    values = export_windows(tcp)
+    assert values is not None
+    for side, value in zip(tcp.sides, values, strict=True):
+        assert value == (side.end, side.maxend, side.maxwin, side.maxack, side.scale)
+    tcp.forget_windows()
+    assert export_windows(tcp) is None
+
+
+@pytest.mark.parametrize("base", [0, 0xFFFFFF00])
+def test_a_merge_takes_the_larger_in_serial_arithmetic(wire: Any, base: int) -> None:
+    tcp = wire.handshake().tcp
+    one, two = tcp.sides
+    one.end, one.maxend, one.maxwin, one.maxack = base, base, 100, base
+    two.end, two.maxend, two.maxwin, two.maxack = base, base, 100, base
+    tcp.retrans = 2
+    later, earlier = (base + 0x200) & 0xFFFFFFFF, (base - 1) & 0xFFFFFFFF
+    merge_windows(tcp, ((earlier, earlier, 99, earlier, 0), (base, base, 100, base, 0)))
+    assert (one.end, one.maxend, one.maxwin, one.maxack) == (base, base, 100, base)
+    assert tcp.retrans == 2  # nothing was learned
+    merge_windows(tcp, ((later, earlier, 200, later, 0), (later, later, 99, base, 0)))
+    assert (one.end, one.maxend, one.maxwin, one.maxack) == (later, base, 200, later)
+    assert (two.end, two.maxend, two.maxwin, two.maxack) == (later, later, 100, base)
+    assert tcp.retrans == 0
+    # What the reply sent was acknowledged, what the original sent was not.
+    assert one.flags & DATA_UNACKNOWLEDGED
+    assert not two.flags & DATA_UNACKNOWLEDGED

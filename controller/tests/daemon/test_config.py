@@ -275,8 +275,75 @@ def test_places_of_every_way_to_write_a_key() -> None:
     assert {name: places.line(name) for name in wanted} == wanted
     assert [places.line("v.id", n) for n in (0, 1)] == [8, 10]
     assert places.line("v.name", 1) == 9
+    nested = Places("[[v]]\nid = 1\n[v.t]\nx = 1\n[[v]]\n[v.t]\nx = 2\n[w.t]\nx = 3\n")
+    assert [nested.line("v.t.x", n) for n in (0, 1)] == [4, 7]
+    assert nested.line("w.t.x") == 9
 
 
 def test_every_section_has_a_default_or_is_required() -> None:
     required = {field.name for field in msgspec.structs.fields(File) if field.required}
     assert required == {"program", "pipeline", "vport"}
+
+
+VXLAN = """
+[[vport]]
+id = 4
+name = "tunnel"
+port = 3
+mtu = 1450
+[vport.vxlan]
+vni = 7
+local = "192.0.2.1"
+remote = "192.0.2.2"
+outer_eth_src = "02:00:00:00:00:01"
+outer_eth_dst = "02:00:00:00:00:02"
+"""
+
+
+def test_a_vport_in_vxlan(tmp_path: Path) -> None:
+    config = load(write_config(tmp_path, more=VXLAN))
+    assert config.ports.by_id[4].mtu == 1450
+    assert config.ports.tunnels[4].vni == 7
+    assert config.ports.tunnel_ends == {(bytes([192, 0, 2, 1]), 7): 4}
+    assert config.router == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vni = 7", "vnid = 7", "vport.vxlan.vnid: unknown key; did you mean 'vni'?"),
+        ("vni = 7", "vni = '7'", "vport.vxlan.vni: must be a whole number, not the string '7'"),
+    ],
+)
+def test_mistakes_in_a_tunnel(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write_config(tmp_path, more=VXLAN.replace(old, new))
+    assert f"{line_of(path, new)}: {message}" in problems(path)
+
+
+def test_a_tunnel_that_cannot_be(tmp_path: Path) -> None:
+    path = write_config(tmp_path, more=VXLAN.replace("192.0.2.2", "fd00::2"))
+    (found,) = problems(path)
+    assert found.endswith("vxlan: local 192.0.2.1 and remote fd00::2 differ in family")
+    more = VXLAN.partition("[vport.vxlan]")[0] + "vxlan = 5\n"
+    path = write_config(tmp_path, more=more)
+    assert problems(path) == [f"{line_of(path, 'vxlan = 5')}: vport.vxlan: must be a table, not 5"]
+
+
+def test_router_addresses(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    text = path.read_text()
+    flows = 'flows = "policy.flows"'
+
+    def write(four: str, six: str) -> None:
+        keys = f'router_address_v4 = "{four}"\nrouter_address_v6 = "{six}"'
+        path.write_text(text.replace(flows, f"{flows}\n{keys}"))
+
+    write("10.0.0.254", "fd00::fe")
+    wanted = {4: bytes([10, 0, 0, 254]), 6: b"\xfd" + bytes(14) + b"\xfe"}
+    assert load(path).router == wanted
+    write("10.0.0.300", "10.0.0.1")
+    first = line_of(path, flows) + 1
+    assert problems(path) == [
+        f"{first}: pipeline.router_address_v4: not an IPv4 or IPv6 address: '10.0.0.300'",
+        f"{first + 1}: pipeline.router_address_v6: '10.0.0.1' is not an IPv6 address",
+    ]

@@ -96,6 +96,7 @@ def test_record() -> None:
         "age": "float",
         "used": "float",
         "idle_timeout": "float",
+        "checks_window": "bool",
         "cause": "str",
         "entries": [
             {

@@ -52,16 +52,21 @@ def action(message: p4info_pb2.P4Info, name: str) -> p4info_pb2.Action:
     return next(found for found in message.actions if found.preamble.name == name)
 
 
+def table(message: p4info_pb2.P4Info, name: str) -> p4info_pb2.Table:
+    return next(found for found in message.tables if found.preamble.name == name)
+
+
 def changes(message: p4info_pb2.P4Info) -> Iterator[p4info_pb2.P4Info]:
     """P4Info with one change each that the page has to notice."""
     for change in (
-        lambda m: setattr(m.tables[2], "size", m.tables[2].size + 1),
-        lambda m: setattr(m.tables[2].match_fields[1], "bitwidth", 64),
-        lambda m: setattr(m.tables[2], "idle_timeout_behavior", p4info_pb2.Table.NO_TIMEOUT),
+        lambda m: setattr(table(m, "ct_v4"), "size", table(m, "ct_v4").size + 1),
+        lambda m: setattr(table(m, "ct_v4").match_fields[1], "bitwidth", 64),
+        lambda m: setattr(table(m, "ct_v4"), "idle_timeout_behavior", p4info_pb2.Table.NO_TIMEOUT),
         lambda m: setattr(action(m, "ct_forward").params[0], "id", 9),
         lambda m: setattr(m.counters[0], "size", 7),
         lambda m: setattr(m.meters[0].spec, "unit", p4info_pb2.MeterSpec.BYTES),
         lambda m: setattr(m.controller_packet_metadata[0].metadata[2], "bitwidth", 15),
+        lambda m: setattr(m.registers[0], "size", 7),
         lambda m: setattr(m.pkg_info, "version", "1.0.1"),
     ):
         changed = p4info_pb2.P4Info()

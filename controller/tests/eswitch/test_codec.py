@@ -15,12 +15,14 @@ from p4ct.eswitch.entries import (
     Insert,
     L2PairEntry,
     Modify,
+    Nat,
     NextHopEntry,
+    TunnelTermEntry,
     VportEntry,
 )
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
-from .samples import CT_V4, DRAIN, ENTRIES, P4INFO, V4
+from .samples import CT_V4, DRAIN, ENTRIES, P4INFO, TUNNEL_V4, TUNNEL_V6, V4
 
 CODEC = Codec(P4INFO)
 
@@ -28,6 +30,8 @@ CODEC = Codec(P4INFO)
 def decode(entry: p4rt.TableEntry):
     name = P4INFO.tables.by_id(entry.table_id).name
     return {
+        "tunnel_term_v4": CODEC.tunnel_entry,
+        "tunnel_term_v6": CODEC.tunnel_entry,
         "vport": CODEC.vport_entry,
         "l2_pair": CODEC.l2_pair_entry,
         "ct_v4": CODEC.ct_entry,
@@ -113,6 +117,10 @@ def test_untagged_is_not_vlan_0():
     CtEntry(V4._replace(l2_id=-1), CT_V4.action),
     L2PairEntry(1, b"", b"\1\2\3\4\5\6", 1),
     NextHopEntry(1, "route", 1, 0),
+    NextHopEntry(1, "vxlan", 1, 0),
+    NextHopEntry(1, "vxlan", 1, 0, tunnel=TUNNEL_V4._replace(dst=TUNNEL_V6.dst)),
+    TunnelTermEntry(6, bytes(4), 1, 1),
+    CtEntry(V4, CtForward(1, 1, 0, 1, 1, nat=Nat(bytes(16), bytes(16), 1, 1))),
 ])  # fmt: skip
 def test_values_that_fit_no_entry(entry):
     with pytest.raises((ValueError, OverflowError)):

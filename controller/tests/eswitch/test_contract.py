@@ -40,19 +40,21 @@ def test_the_compiled_program_fits(message):
     assert capabilities.flow_counters
     assert capabilities.trap_counters
     assert capabilities.punt_meter
+    assert capabilities.window_registers
+    assert capabilities.tunnel_term_size == 1024
     assert contract.enum_names["PuntReason"][4] == "TCP_SYN"
     assert contract.enum_names["DropReason"][5] == "BAD_PACKET_OUT"
 
 
 def test_everything_that_is_wrong_is_said_at_once(message):
-    message.pkg_info.version = "2.0.0"
+    message.pkg_info.version = "3.0.0"
     message.tables.remove(named(message.tables, "ct_v6"))
     message.counters.remove(named(message.counters, "path_counter"))
     with pytest.raises(ContractError) as error:
         check(P4InfoIndex(message))
     text = str(error.value)
-    assert text.startswith("the program eswitch 2.0.0 is not what this controller needs:\n")
-    assert "  - its version is 2.0.0; known is 1.x\n" in text
+    assert text.startswith("the program eswitch 3.0.0 is not what this controller needs:\n")
+    assert "  - its version is 3.0.0; known is 2.x\n" in text
     assert "  - no table ct_v6; did you mean ct_v4?\n" in text
     assert "  - no counter path_counter" in text
     assert "make p4" in text
@@ -142,8 +144,8 @@ def test_enums(message):
 
 def test_an_added_reason_gets_its_name(message):
     members = message.type_info.serializable_enums["PuntReason"].members
-    members.add(name="TUNNEL_UNKNOWN", value=b"\x10")
-    assert check(P4InfoIndex(message)).enum_names["PuntReason"][16] == "TUNNEL_UNKNOWN"
+    members.add(name="TUNNEL_UNKNOWN", value=b"\x1e")
+    assert check(P4InfoIndex(message)).enum_names["PuntReason"][30] == "TUNNEL_UNKNOWN"
 
 
 def test_counter_of_packets_only(message):
@@ -156,9 +158,11 @@ def test_capabilities_that_a_target_may_lack(message):
         table.idle_timeout_behavior = p4info_pb2.Table.NO_TIMEOUT
         del table.direct_resource_ids[:]
     del message.meters[:]
+    message.registers.remove(named(message.registers, "window_scale"))
     capabilities = check(P4InfoIndex(message)).capabilities
     assert not capabilities.connection_idle_timeout
     assert not capabilities.flow_idle_timeout
     assert not capabilities.flow_counters
     assert not capabilities.trap_counters
     assert not capabilities.punt_meter
+    assert not capabilities.window_registers

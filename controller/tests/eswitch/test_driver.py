@@ -19,16 +19,19 @@ from p4ct.eswitch.entries import (
     Modify,
     NextHopEntry,
     PuntInfo,
+    TunnelTermEntry,
     VportEntry,
+    WindowPair,
+    WindowSide,
 )
-from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step
+from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, WindowVerdict
 from p4ct.p4runtime.client import P4RuntimeClient
 from p4ct.p4runtime.p4info import P4InfoIndex
 from p4rt_stubs.p4.config.v1 import p4info_pb2
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from ..p4runtime.fake_target import fake_target, run
-from .samples import CT_V4, CT_V6, DRAIN, ENTRIES, MAC1, P4INFO, V4, V6
+from .samples import CT_V4, CT_V6, DRAIN, ENTRIES, MAC1, NAT_V4, NAT_V6, P4INFO, V4, V6
 
 
 @asynccontextmanager
@@ -54,7 +57,7 @@ def test_program_that_does_not_fit():
     message.pkg_info.version = "9.0"
 
     async def main():
-        with pytest.raises(ContractError, match=r"known is 1\.x"):
+        with pytest.raises(ContractError, match=r"known is 2\.x"):
             Eswitch(P4RuntimeClient("127.0.0.1:1"), P4InfoIndex(message))
 
     run(main())
@@ -68,14 +71,16 @@ def test_write_and_read_back_every_table():
             def of(kind):
                 return [entry for entry in ENTRIES if isinstance(entry, kind)]
 
+            assert await driver.read_tunnels() == of(TunnelTermEntry)
             assert await driver.read_vports() == of(VportEntry)
             assert await driver.read_l2_pairs() == of(L2PairEntry)
             assert await driver.read_ct_entries() == of(CtEntry)
             assert await driver.read_flows() == of(FlowEntry)
             assert await driver.read_next_hops() == of(NextHopEntry)
             assert await driver.write([Modify(DRAIN)]) == [None]
-            assert await driver.read_ct_entries() == [DRAIN, CT_V6]
-            assert await driver.write([Delete(V4), Delete(CT_V6)]) == [None, None]
+            assert await driver.read_ct_entries() == [DRAIN, NAT_V4, CT_V6, NAT_V6]
+            gone = [Delete(V4), Delete(NAT_V4), Delete(CT_V6), Delete(NAT_V6.key)]
+            assert await driver.write(gone) == [None] * 4
             assert await driver.read_ct_entries() == []
 
     run(main())
@@ -102,8 +107,8 @@ def test_mixed_batch():
             ]
             assert answers[2].message == (
                 "INSERT ct_v6 l2_id=3 src=::1 dst=fd00::2 proto=58 sport=7 dport=32768"
-                " -> ct_forward(conn_index=0, generation=0, direction=0, path=0, next_hop=0)"
-                ": table full (RESOURCE_EXHAUSTED)"
+                " -> ct_forward(conn_index=0, generation=0, direction=0, path=0, next_hop=0,"
+                " check_window=0): table full (RESOURCE_EXHAUSTED)"
             )
             assert not any(answer and answer.unknown_outcome for answer in answers)
 
@@ -270,6 +275,7 @@ def test_what_the_program_lacks():
     message = p4info_pb2.P4Info()
     message.CopyFrom(P4INFO.message)
     del message.meters[:]
+    del message.registers[:]
     for table in message.tables:
         table.idle_timeout_behavior = 0
         del table.direct_resource_ids[:]
@@ -280,6 +286,8 @@ def test_what_the_program_lacks():
             driver.set_punt_meter(1, PuntClass.MISS, 1),
             driver.read_flow_counters(),
             driver.read_trap_counters(),
+            driver.read_windows([1]),
+            driver.write_windows({1: WindowPair()}),
         ):
             with pytest.raises(EswitchError) as error:
                 await call
@@ -301,6 +309,13 @@ def test_punt_header_from_the_wire():
         tunnel_id=0,
         outer_src=0,
         frame_length=1514,
+        window_original=0x00000001_00000002_00000003_FFFFFFFF,
+        window_reply=0xFFFFFFFE_00000005_00000006_00000007,
+        window_scales=0x0E07,
+        window_verdict=WindowVerdict.SEQ_ABOVE,
+    )
+    assert wanted.window == WindowPair(
+        WindowSide(1, 2, 3, 0xFFFFFFFF, 14), WindowSide(0xFFFFFFFE, 5, 6, 7, 7)
     )
 
     async def main():
@@ -337,12 +352,13 @@ def test_packet_outs():
             assert driver.send_pipeline(510, b"three")
             got = [await asyncio.wait_for(target.packet_outs.get(), 5) for _ in range(3)]
             fields = {field.id: field.name for field in P4INFO.headers.get("packet_out").fields}
+            zeros = dict.fromkeys(("op", "port", "pad0", "next_hop", "conn_index"), b"\0")
             assert [
                 (p.payload, {fields[m.metadata_id]: m.value for m in p.metadata}) for p in got
             ] == [
-                (b"one", {"op": b"\1", "port": b"\5", "pad0": b"\0", "next_hop": b"\0"}),
-                (b"two", {"op": b"\2", "port": b"\0", "pad0": b"\0", "next_hop": b"\1\2\3"}),
-                (b"three", {"op": b"\3", "port": b"\1\xfe", "pad0": b"\0", "next_hop": b"\0"}),
+                (b"one", {**zeros, "op": b"\1", "port": b"\5"}),
+                (b"two", {**zeros, "op": b"\2", "next_hop": b"\1\2\3"}),
+                (b"three", {**zeros, "op": b"\3", "port": b"\1\xfe"}),
             ]
 
     run(main())

@@ -15,20 +15,39 @@ from p4ct.eswitch.entries import (
     CtKey,
     Delete,
     FlowEntry,
+    FlowKey,
     Insert,
     L2PairEntry,
     Modify,
     NextHopEntry,
+    PuntInfo,
+    TunnelTermEntry,
     VportEntry,
+    WindowPair,
+    WindowSide,
 )
-from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step
+from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, WindowVerdict
 from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
 from p4ct.p4runtime.errors import ElectionIdInUse
-from scapy.layers.inet import IP, TCP
-from scapy.layers.l2 import Ether
+from p4ct.packet.vxlan import decapsulate, encapsulate
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Ether
 
 from ..p4runtime.fake_target import run
-from .samples import CT_V4, DRAIN, ENTRIES, MAC1, MAC2, P4INFO, P4INFO_MESSAGE, V4, V6
+from .samples import (
+    CT_V4,
+    DRAIN,
+    ENTRIES,
+    MAC1,
+    MAC2,
+    P4INFO,
+    P4INFO_MESSAGE,
+    TUNNEL_V4,
+    TUNNEL_V6,
+    V4,
+    V6,
+)
 
 CONFIG = Path(__file__).parents[3] / "p4src/compiled/eswitch.json"
 
@@ -69,7 +88,7 @@ class Session:
         self.idle: asyncio.Queue = asyncio.Queue()
         self.client = P4RuntimeClient(
             address,
-            on_packet_in=lambda *packet: self.punts.put_nowait(packet),
+            on_packet_in=self._packet_in,
             on_idle=lambda entries: self.idle.put_nowait(self.eswitch.idle_keys(entries)),
         )
 
@@ -86,14 +105,19 @@ class Session:
     async def __aexit__(self, *_):
         await self.client.close()
 
-    async def punt(self):
-        payload, metadata = await asyncio.wait_for(self.punts.get(), 5)
-        return payload, self.eswitch.decode_punt(metadata)
+    def _packet_in(self, payload: bytes, metadata: tuple[int, ...]) -> None:
+        info = self.eswitch.decode_punt(metadata)
+        if not self.eswitch.take_answer(payload, info):
+            self.punts.put_nowait((payload, info))
+
+    async def punt(self) -> tuple[bytes, PuntInfo]:
+        return await asyncio.wait_for(self.punts.get(), 5)
 
 
-def frame(flags: str = "A") -> bytes:
+def frame(flags: str = "A", seq: int = 0, ack: int = 0) -> bytes:
     ether = Ether(src=MAC1.hex(":"), dst=MAC2.hex(":"))
-    packet = ether / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=40000, dport=80, flags=flags)
+    segment = TCP(sport=40000, dport=80, flags=flags, seq=seq, ack=ack)
+    packet = ether / IP(src="10.0.0.1", dst="10.0.0.2") / segment
     return bytes(packet / (b"x" * 40))
 
 
@@ -129,6 +153,7 @@ def test_every_kind_of_entry(address):
             def of(kind):
                 return {entry for entry in ENTRIES if isinstance(entry, kind)}
 
+            assert set(await eswitch.read_tunnels()) == of(TunnelTermEntry)
             assert set(await eswitch.read_vports()) == of(VportEntry)
             assert set(await eswitch.read_l2_pairs()) == of(L2PairEntry)
             assert set(await eswitch.read_ct_entries()) == of(CtEntry)
@@ -265,6 +290,83 @@ def test_idle_timeout(address):
             entry = CtEntry(KEY, FORWARD.action, idle_timeout_ns=100_000_000)
             assert await eswitch.write([Insert(entry)]) == [None]
             assert await asyncio.wait_for(session.idle.get(), 10) == [KEY]
+
+    run(main())
+
+
+WINDOWS = WindowPair(WindowSide(1000, 2000, 500, 7000, 3), WindowSide(7000, 7500, 1000, 1000, 14))
+
+
+def test_windows(address):
+    async def main():
+        async with Session(address) as session:
+            eswitch = session.eswitch
+            assert await eswitch.write_windows({5: WINDOWS, 65535: WindowPair()}) == {5, 65535}
+            assert await eswitch.read_windows([5, 6]) == {5: WINDOWS, 6: WindowPair()}
+            checked = CtForward(5, 3, 0, 2, 1, check_window=True)
+            ops = [*CONNECTION[:-1], Insert(CtEntry(KEY, checked))]
+            assert await eswitch.write(ops) == [None] * 4
+            assert eswitch.send_pipeline(3, frame(seq=2001, ack=7000))
+            _, info = await session.punt()
+            assert (info.reason, info.step) == (PuntReason.WINDOW, Step.WINDOW)
+            assert info.window_verdict == WindowVerdict.SEQ_ABOVE
+            assert info.window == WINDOWS
+            # 40 bytes from 1000 on, and a window of 8192 << 3 behind 7000.
+            assert eswitch.send_pipeline(3, frame(seq=1000, ack=7000))
+            moved = WindowPair(
+                WINDOWS.original._replace(end=1040, max_win=65536),
+                WINDOWS.reply._replace(max_end=7000 + 65536),
+            )
+            assert await eswitch.read_windows([5]) == {5: moved}
+            # The trap comes first, and what it sends up has the registers as they are.
+            assert eswitch.send_pipeline(3, frame("FA", seq=1040, ack=7000))
+            _, info = await session.punt()
+            assert (info.reason, info.window) == (PuntReason.TCP_FIN, moved)
+
+    run(main())
+
+
+@pytest.mark.parametrize("tunnel", [TUNNEL_V4, TUNNEL_V6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("inner", [
+    frame(),
+    bytes(Ether(src=MAC1.hex(":"), dst=MAC2.hex(":")) / IP(src="10.0.0.1", dst="10.0.0.2", tos=3)
+          / ICMP(id=77, seq=1) / b"ping"),
+    bytes(Ether(src=MAC1.hex(":"), dst=MAC2.hex(":")) / IPv6(src="fd00::1", dst="fd00::2", tc=2)
+          / UDP(sport=53, dport=5353) / b"datagram"),
+    bytes(Ether(src=MAC1.hex(":"), dst=MAC2.hex(":")) / ARP()),
+], ids=["TCP", "echo", "UDP over IPv6", "ARP"])  # fmt: skip
+def test_vxlan_is_that_of_the_slow_path(address, tunnel, inner):
+    """Into the tunnel and out of it again: both as `p4ct.packet.vxlan` does it."""
+    outer = encapsulate(inner, tunnel)
+
+    async def main():
+        async with Session(address) as session:
+            eswitch = session.eswitch
+            version = 4 if len(tunnel.dst) == 4 else 6
+            rows = [
+                VportEntry(3, None, 7),
+                # To the port of the controller, which is where this test is.
+                NextHopEntry(1, "vxlan", 510, tunnel=tunnel),
+                FlowEntry(FlowKey(7, 1), 0, 1),
+                TunnelTermEntry(version, tunnel.dst, tunnel.vni, 9),
+                VportEntry(4, None, 8, tunnel_vport=9),
+            ]
+            assert await eswitch.write([Insert(row) for row in rows]) == [None] * len(rows)
+            assert eswitch.send_pipeline(3, inner)
+            payload, info = await session.punt()
+            assert info.reason == PuntReason.NONE
+            assert payload == outer
+            assert eswitch.send_pipeline(4, outer)
+            payload, info = await session.punt()
+            assert (payload, info.vport, info.reason) == (inner, 8, PuntReason.MISS)
+            assert info.tunnel_id == tunnel.vni
+            assert info.outer_src == int.from_bytes(tunnel.src, "big")
+            assert info.frame_length == len(outer)
+            assert decapsulate(outer) == (tunnel.dst, tunnel.vni, inner)
+            # From a port that is no uplink it belongs to no vport.
+            assert eswitch.send_pipeline(5, outer)
+            payload, info = await session.punt()
+            assert (info.vport, info.reason) == (0, PuntReason.UNKNOWN_VPORT)
 
     run(main())
 

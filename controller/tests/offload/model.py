@@ -8,10 +8,11 @@ a clock that moves only when a test says so.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from p4ct.conntrack import Connection, Event, Timeouts, Tracker
+from p4ct.conntrack.tcp_window import before
 from p4ct.daemon.slow_path import SlowPath
 from p4ct.eswitch.entries import (
     Counts,
@@ -31,13 +32,17 @@ from p4ct.eswitch.entries import (
     Op,
     PuntInfo,
     VportEntry,
+    WindowPair,
+    WindowSide,
 )
-from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step
+from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, WindowVerdict
 from p4ct.offload.manager import OffloadManager, OffloadOptions
 from p4ct.offload.reconcile import Drift, reconcile
 from p4ct.offload.rounds import refresh, run_round
 from p4ct.packet import build
 from p4ct.packet.parse import Packet, parse
+from p4ct.packet.too_big import ip_length
+from p4ct.packet.vxlan import encapsulate
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.parser import parse_flows
 from p4ct.pipeline.ports import PortTable, Vport
@@ -60,6 +65,7 @@ MAC = {name: bytes([2, 0, 0, 0, 0, number]) for number, name in enumerate(("vm1"
 IP = {"vm1": "10.0.0.1", "ext": "10.0.0.3"}
 IP6 = {"vm1": "fd00::1", "ext": "fd00::3"}
 SYN, ACK, FIN, RST = 2, 16, 1, 4
+WORD = 0xFFFFFFFF
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -81,6 +87,10 @@ class ModelSwitch:
         self.cells: dict[int, list[int]] = {}
         self.path_cells: dict[int, list[int]] = {}
         self.hit_at: dict[CtKey, float] = {}
+        #: Registers by cell: index and direction.
+        self.windows: dict[int, WindowSide] = {}
+        #: Indices whose window packet-outs are lost.
+        self.deaf: set[int] = set()
         self.now = 0.0
         self.refuse: dict[str, str] = {}
         self.refuse_direction: int | None = None
@@ -92,8 +102,8 @@ class ModelSwitch:
 
     # -- packets -----------------------------------------------------------------------------
 
-    def receive(self, pkt: Packet, vport: int) -> int | PuntInfo:
-        """The egress port, or the packet-in header."""
+    def receive(self, pkt: Packet, vport: int) -> tuple[int, bytes] | PuntInfo:
+        """The egress port and the frame on the wire there, or the packet-in header."""
         row = self.l2.get((vport, pkt.eth_src, pkt.eth_dst))
         entry = None
         if row is not None:
@@ -105,14 +115,25 @@ class ModelSwitch:
         if entry is not None:
             hit = CtHit.FORWARD if isinstance(entry.action, CtForward) else CtHit.DRAIN
         reason = PuntReason.MISS
+        verdict = WindowVerdict.NOT_CHECKED
         if pkt.proto == 6 and (pkt.flags & (SYN | FIN | RST) or not pkt.flags & ACK):
             reason = PuntReason.TCP_SYN if pkt.flags & SYN else PuntReason.TCP_FIN
         elif hit is CtHit.DRAIN:
             reason = PuntReason.DRAIN
+        elif (
+            entry is not None
+            and isinstance(entry.action, CtForward)
+            and entry.action.check_window
+            and pkt.proto == 6
+            and (verdict := self._check(entry.action, pkt)) is not WindowVerdict.INSIDE
+        ):
+            reason = PuntReason.WINDOW
         elif entry is not None and isinstance(entry.action, CtForward):
             hop = self.hops.get(entry.action.next_hop)
             if hop is None:
                 reason = PuntReason.NO_NEXT_HOP
+            elif hop.mtu and ip_length(pkt) > hop.mtu:
+                reason = PuntReason.MTU_EXCEEDED
             else:
                 cell = self.cells.setdefault(
                     2 * entry.action.conn_index + entry.action.direction, [0, 0]
@@ -121,8 +142,13 @@ class ModelSwitch:
                 for counter in (cell, path):
                     counter[0] += 1
                     counter[1] += pkt.wire_len
-                return hop.port
+                frame = pkt.frame
+                return hop.port, encapsulate(frame, hop.tunnel) if hop.tunnel else frame
         action = entry.action if entry is not None else CtDrain(0, 0, 0)
+        pair = self._window(action.conn_index) if entry is not None else WindowPair()
+        original, reply = (
+            int.from_bytes(b"".join(word.to_bytes(4, "big") for word in side[:4])) for side in pair
+        )
         return PuntInfo(
             ingress_port=vport,
             vport=vport,
@@ -135,7 +161,43 @@ class ModelSwitch:
             tunnel_id=0,
             outer_src=0,
             frame_length=pkt.wire_len,
+            window_original=original,
+            window_reply=reply,
+            window_scales=pair.original.scale << 8 | pair.reply.scale,
+            window_verdict=verdict,
         )
+
+    def _window(self, index: int) -> WindowPair:
+        none = WindowSide()
+        return WindowPair(self.windows.get(2 * index, none), self.windows.get(2 * index + 1, none))
+
+    def _check(self, action: CtForward, pkt: Packet) -> WindowVerdict:
+        """p4src/stages/window.p4."""
+        own = 2 * action.conn_index + action.direction
+        sender, receiver = self.windows[own], self.windows[own ^ 1]
+        end = (pkt.seq + pkt.payload_len) & WORD
+        if before(sender.max_end, pkt.seq):
+            return WindowVerdict.SEQ_ABOVE
+        if before(end, sender.end - receiver.max_win):
+            return WindowVerdict.SEQ_BELOW
+        if before(receiver.end, pkt.ack):
+            return WindowVerdict.ACK_ABOVE
+        if before(pkt.ack, receiver.end - max(66000, sender.max_win)):
+            return WindowVerdict.ACK_BELOW
+        win = pkt.window << sender.scale
+        if before(sender.max_end, end):
+            grown = receiver.max_win + (end - sender.max_end & WORD)
+            receiver = receiver._replace(max_win=grown)
+        edge = (pkt.ack + win) & WORD
+        if not before(edge, receiver.max_end):
+            receiver = receiver._replace(max_end=edge if win else edge + 1)
+        self.windows[own] = sender._replace(
+            max_win=max(win, sender.max_win),
+            end=end if before(sender.end, end) else sender.end,
+            max_ack=pkt.ack if before(sender.max_ack, pkt.ack) else sender.max_ack,
+        )
+        self.windows[own ^ 1] = receiver
+        return WindowVerdict.INSIDE
 
     # -- EswitchPort -------------------------------------------------------------------------
 
@@ -217,6 +279,16 @@ class ModelSwitch:
         for path in ids:
             self.path_cells.pop(path, None)
 
+    async def write_windows(self, windows: Mapping[int, WindowPair]) -> set[int]:
+        assert not any(e.action.conn_index in windows for e in self.ct.values())
+        heard = {i: pair for i, pair in windows.items() if i not in self.deaf}
+        for index, pair in heard.items():
+            self.windows[2 * index], self.windows[2 * index + 1] = pair
+        return set(heard)
+
+    async def read_windows(self, indices: Sequence[int]) -> dict[int, WindowPair]:
+        return {index: self._window(index) for index in indices if index not in self.deaf}
+
     async def read_vports(self) -> list[VportEntry]:
         return []
 
@@ -269,9 +341,11 @@ class World:
         timeouts: Timeouts | None = None,
         max_connections: int = 1000,
         liberal: bool = False,
+        ports: PortTable | None = None,
+        router: dict[int, bytes] | None = None,
     ) -> None:
         self.now = 1000.0 if switch is None else switch.now
-        self.ports = PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
+        self.ports = ports or PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
         self.switch = ModelSwitch() if switch is None else switch
         self.switch.now = self.now
         self.tracker = Tracker(timeouts, max_connections=max_connections, tcp_be_liberal=liberal)
@@ -280,7 +354,7 @@ class World:
         self.manager = OffloadManager(self.pipeline, self.tracker, options or OffloadOptions())
         self.tracker.on_event = self._event
         self.delivered: list[tuple[int, bytes]] = []
-        self.slow_path = SlowPath(self.pipeline, self.manager, self._send)
+        self.slow_path = SlowPath(self.pipeline, self.manager, self._send, router)
         self.by_hardware = 0
         self.auto_round = True
 
@@ -303,8 +377,8 @@ class World:
         pkt = parse(frame)
         self.switch.now = self.now
         outcome = self.switch.receive(pkt, vport)
-        if isinstance(outcome, int):
-            self.delivered.append((outcome, frame))
+        if isinstance(outcome, tuple) and not isinstance(outcome, PuntInfo):
+            self.delivered.append(outcome)
             self.by_hardware += 1
             return "hardware"
         self.slow_path.punt(frame, outcome, self.now)

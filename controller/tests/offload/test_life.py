@@ -60,13 +60,13 @@ def test_the_first_fin_leaves_the_entries_and_the_second_removes_them_first(worl
     tcp.send("vm1", FIN | ACK)
     assert tcp.send("ext", ACK, b"half-closed, still sending") == "hardware"
     removed_before_delivery: list[bool] = []
-    send = world.slow_path.send
+    send = world.slow_path.wire.send
 
     def watch(port: int, frame: bytes) -> bool:
         removed_before_delivery.append(not world.switch.ct)
         return send(port, frame)
 
-    world.slow_path.send = watch
+    world.slow_path.wire.send = watch
     tcp.send("ext", FIN | ACK)
     assert removed_before_delivery == [True]
     tcp.send("vm1", ACK)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between vports and wire: tags and tunnels off on the way in, on again on the way out, and MTU.
+
+The software counterpart of the eswitch's steps 1, 2 and 7: what a vport sends looks the same
+whichever of the two sent it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from p4ct.eswitch.entries import PuntInfo
+from p4ct.packet.build import pop_vlan, push_vlan
+from p4ct.packet.parse import Packet, parse
+from p4ct.packet.too_big import fragments, ip_length, may_be_fragmented, too_big_answer
+from p4ct.packet.vxlan import decapsulate, encapsulate
+from p4ct.pipeline.ports import PortTable, Vport
+
+__all__ = ["Send", "Wire"]
+
+Send = Callable[[int, bytes], bool]
+"""Sends a frame to a dataplane port; False if it could not be queued."""
+
+
+class Wire:
+    """`router`: IP version -> address that answers packets longer than an MTU."""
+
+    def __init__(self, ports: PortTable, send: Send, router: Mapping[int, bytes]) -> None:
+        self.ports = ports
+        self.send = send
+        self.router = router
+        self.sent = 0
+        #: Packets dropped here by reason.
+        self.drops: Counter[str] = Counter()
+        #: Packets longer than the MTU of their output, by what became of them.
+        self.too_big: Counter[str] = Counter()
+        #: Packets that the eswitch sent up inside a tunnel that ends here.
+        self.decapsulated = 0
+
+    def receive(self, payload: bytes, info: PuntInfo) -> tuple[Vport, bytes] | None:
+        """The vport of a packet-in and its untagged frame; None if no vport has it."""
+        frame = payload
+        vport = self.ports.by_id.get(info.vport)
+        if self.ports.tunnels and not info.tunnel_id:
+            # The eswitch leaves a tunnel alone whose outer header has options, for one.
+            inside = self._inside(payload, info.ingress_port)
+            if inside is not None:
+                vport, frame = inside
+                self.decapsulated += 1
+        if vport is None:
+            return None
+        return vport, frame if vport.vlan is None else pop_vlan(frame)
+
+    def _inside(self, payload: bytes, port: int) -> tuple[Vport, bytes] | None:
+        found = decapsulate(payload)
+        if found is None:
+            return None
+        vlan = parse(found.frame).vlan_id
+        vport = self.ports.on_wire(port, (found.dst, found.vni), vlan)
+        return None if vport is None else (vport, found.frame)
+
+    def deliver(self, pkt: Packet, in_port: int, outputs: Sequence[int]) -> None:
+        """Send the packet, which came in on vport `in_port`, to vports."""
+        answered = False
+        for number in outputs:
+            vport = self.ports.by_id[number]
+            if not vport.mtu or ip_length(pkt) <= vport.mtu:
+                self._put(vport, pkt.frame)
+            elif may_be_fragmented(pkt):
+                self.too_big["fragmented"] += 1
+                for piece in fragments(pkt, vport.mtu):
+                    self._put(vport, piece)
+            else:
+                self.too_big["not sent"] += 1
+                answered = answered or self._answer(pkt, in_port, vport.mtu)
+
+    def _answer(self, pkt: Packet, in_port: int, mtu: int) -> bool:
+        answer = too_big_answer(pkt, mtu, self.router.get(pkt.version))
+        if answer is None:
+            return False
+        self.too_big["answered"] += 1
+        self._put(self.ports.by_id[in_port], answer)
+        return True
+
+    def _put(self, vport: Vport, frame: bytes) -> None:
+        wire = frame if vport.vlan is None else push_vlan(frame, vport.vlan)
+        tunnel = self.ports.tunnels.get(vport.id)
+        if tunnel is not None:
+            wire = encapsulate(wire, tunnel)
+        if self.send(vport.port, wire):
+            self.sent += 1
+        else:
+            self.drops["packet-out queue full"] += 1

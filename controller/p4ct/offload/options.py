@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator decides about offloading: section `offload` of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p4ct.offload.decide import Mode
+
+__all__ = ["OffloadOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadOptions:
+    """`capacity`: records at most; timeouts in seconds without a packet."""
+
+    enabled: bool = True
+    mode: Mode = Mode.ASSURED
+    capacity: int = 65536
+    tcp_timeout: float = 3600.0
+    udp_timeout: float = 180.0
+    icmp_timeout: float = 180.0
+    window_check: bool = False
+    """The eswitch checks TCP windows; it has to have the registers."""
+    batch: int = 100
+    """Installs, removals and new timeouts of one round at most, each: together they fit one Write,
+    so that both entries of a record are always in the same."""
