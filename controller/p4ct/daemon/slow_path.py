@@ -63,7 +63,7 @@ class SlowPath:
         if received is None:
             self.drops["unknown vport"] += 1
             return
-        vport, frame = received
+        vport, frame, priority = received
         pkt = parse(frame, info.frame_length)
         watched = self.manager.punted(info)
         result = self.pipeline.process(pkt, vport.id, now)
@@ -78,11 +78,18 @@ class SlowPath:
             return
         self.stations.note(pkt, vport.id)
         if ending:
-            self._hold(pkt, vport.id, result, ending)
+            self._hold(pkt, vport.id, result, ending, priority)
         else:
-            self.wire.deliver(pkt, vport.id, result.outputs)
+            self.wire.deliver(pkt, vport.id, result.outputs, priority)
 
-    def _hold(self, pkt: Packet, in_port: int, result: Result, ending: Sequence[Record]) -> None:
+    def _hold(
+        self,
+        pkt: Packet,
+        in_port: int,
+        result: Result,
+        ending: Sequence[Record],
+        priority: int,
+    ) -> None:
         """Send when every one of these records is gone."""
         if self.held >= MAX_HELD:
             self.drops["too many packets held for a removal"] += 1
@@ -100,7 +107,7 @@ class SlowPath:
                 # Decided by a policy that no longer holds; its sender will repeat it.
                 self.drops["policy changed while the packet was held"] += 1
             else:
-                self.wire.deliver(pkt, in_port, result.outputs)
+                self.wire.deliver(pkt, in_port, result.outputs, priority)
 
         for record in ending:
             record.on_gone.append(gone)

@@ -37,6 +37,9 @@ log = logging.getLogger("p4ct.switch")
 #: A port that no target has: what is sent there comes back as an unknown vport, after everything
 #: that was sent before it.
 BARRIER_PORT = 508
+#: The vport that it belongs to, so that no flood of frames from unknown vports can use up the
+#: policer's cell that the barrier's answer needs. No configured vport has this id.
+BARRIER_VPORT = 1023
 BARRIER_TYPE = b"\x88\xb5"  # IEEE 802 local experimental EtherType
 
 
@@ -161,6 +164,7 @@ class Switch:
             VportEntry(v.port, v.vlan, v.id, ports.tunnel_number(v.id))
             for v in ports.by_id.values()
         }
+        wanted.add(VportEntry(BARRIER_PORT, None, BARRIER_VPORT))
         found = set(await self.eswitch.read_vports())
         tunnels = {
             TunnelTermEntry(4 if len(dst) == 4 else 6, dst, vni, number)

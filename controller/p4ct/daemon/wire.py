@@ -38,8 +38,11 @@ class Wire:
         #: Packets that the eswitch sent up inside a tunnel that ends here.
         self.decapsulated = 0
 
-    def receive(self, payload: bytes, info: PuntInfo) -> tuple[Vport, bytes] | None:
-        """The vport of a packet-in and its untagged frame; None if no vport has it."""
+    def receive(self, payload: bytes, info: PuntInfo) -> tuple[Vport, bytes, int] | None:
+        """The vport of a packet-in, its untagged frame, and priority and DEI (4 bits) of its tag.
+
+        None if no vport has it.
+        """
         frame = payload
         vport = self.ports.by_id.get(info.vport)
         if self.ports.tunnels and not info.tunnel_id:
@@ -50,7 +53,9 @@ class Wire:
                 self.decapsulated += 1
         if vport is None:
             return None
-        return vport, frame if vport.vlan is None else pop_vlan(frame)
+        if vport.vlan is None:
+            return vport, frame, 0
+        return vport, pop_vlan(frame), frame[14] >> 4
 
     def _inside(self, payload: bytes, port: int) -> tuple[Vport, bytes] | None:
         found = decapsulate(payload)
@@ -60,17 +65,20 @@ class Wire:
         vport = self.ports.on_wire(port, (found.dst, found.vni), vlan)
         return None if vport is None else (vport, found.frame)
 
-    def deliver(self, pkt: Packet, in_port: int, outputs: Sequence[int]) -> None:
-        """Send the packet, which came in on vport `in_port`, to vports."""
+    def deliver(self, pkt: Packet, in_port: int, outputs: Sequence[int], priority: int = 0) -> None:
+        """Send the packet, which came in on vport `in_port`, to vports.
+
+        A tag that it leaves with has the priority of the one that it came with, as in hardware.
+        """
         answered = False
         for number in outputs:
             vport = self.ports.by_id[number]
             if not vport.mtu or ip_length(pkt) <= vport.mtu:
-                self._put(vport, pkt.frame)
+                self._put(vport, pkt.frame, priority)
             elif may_be_fragmented(pkt):
                 self.too_big["fragmented"] += 1
                 for piece in fragments(pkt, vport.mtu):
-                    self._put(vport, piece)
+                    self._put(vport, piece, priority)
             else:
                 self.too_big["not sent"] += 1
                 answered = answered or self._answer(pkt, in_port, vport.mtu)
@@ -83,8 +91,10 @@ class Wire:
         self._put(self.ports.by_id[in_port], answer)
         return True
 
-    def _put(self, vport: Vport, frame: bytes) -> None:
-        wire = frame if vport.vlan is None else push_vlan(frame, vport.vlan)
+    def _put(self, vport: Vport, frame: bytes, priority: int = 0) -> None:
+        wire = frame
+        if vport.vlan is not None:
+            wire = push_vlan(frame, vport.vlan, priority >> 1, bool(priority & 1))
         tunnel = self.ports.tunnels.get(vport.id)
         if tunnel is not None:
             wire = encapsulate(wire, tunnel)

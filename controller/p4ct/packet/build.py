@@ -53,11 +53,11 @@ _DEFAULT_DST = "02:00:00:00:00:02"
 _DEFAULT_SRC = "02:00:00:00:00:01"
 
 
-def push_vlan(frame: bytes, vid: int, pcp: int = 0) -> bytes:
+def push_vlan(frame: bytes, vid: int, pcp: int = 0, dei: bool = False) -> bytes:
     """The frame with an 802.1Q tag (vid 0..4095, pcp 0..7) put before whatever follows the MACs."""
     if not (0 <= vid <= 4095 and 0 <= pcp <= 7):
         raise ValueError(f"VLAN id {vid} or priority {pcp} out of range (0..4095, 0..7)")
-    return frame[:12] + _TAG(ETH_VLAN, pcp << 13 | vid) + frame[12:]
+    return frame[:12] + _TAG(ETH_VLAN, pcp << 13 | dei << 12 | vid) + frame[12:]
 
 
 def pop_vlan(frame: bytes) -> bytes:

@@ -18,7 +18,8 @@ RESERVED_PORT_NAMES = frozenset(
 )
 """Names that the flow language gives a meaning of their own (case does not matter)."""
 
-MAX_VPORT_ID = 1023
+#: The eswitch has 1023; the last is the controller's own (p4ct.daemon.switch).
+MAX_VPORT_ID = 1022
 MIN_MTU = 68
 """Every IPv4 module forwards 68 bytes without a fragment (RFC 791); IPv6 needs 1280 (RFC 8200)."""
 
@@ -49,7 +50,7 @@ class Vxlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Vport(msgspec.Struct, frozen=True):
     """A logical port.
 
-    `id` (1 to 1023) is the OpenFlow port number and the eswitch's vport id. `port` is the
+    `id` (1 to 1022) is the OpenFlow port number and the eswitch's vport id. `port` is the
     dataplane port. `vlan`, if set, is the tag that the vport's frames carry on the wire: the
     vport is then like a VLAN sub-interface, and the pipeline sees its frames untagged. `vxlan`, if
     set: its frames, with the tag if there is one, are inside VXLAN on the wire. `mtu`: longest IP

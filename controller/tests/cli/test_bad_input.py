@@ -131,7 +131,7 @@ P4INFO, JSON = "eswitch.p4info.txtpb", "eswitch.json"
     ("make", "said"),
     [
         (edit(P4INFO, lambda d: d.replace(b'"ct_v6"', b'"ct_v7"')), "ct_v6"),
-        (edit(P4INFO, lambda d: d.replace(b'version: "1.', b'version: "2.')), "2."),
+        (edit(P4INFO, lambda d: d.replace(b'version: "2.', b'version: "3.')), "3."),
         (edit(P4INFO, lambda d: b"hello"), "is not P4Info"),
         (edit(P4INFO, lambda d: b""), "no table"),
         (edit(P4INFO, lambda d: b"\0\xff\xfe"), "is not P4Info"),

@@ -16,7 +16,7 @@ from p4ct.daemon.check import LAST_PORT, TIMEOUTS, load
 from p4ct.daemon.config import DEFAULT_POLICER, File
 from p4ct.pipeline import vocabulary
 from p4ct.pipeline.parser import parse_flows
-from p4ct.pipeline.ports import Vport
+from p4ct.pipeline.ports import Vport, Vxlan
 
 from .bench import ROOT
 
@@ -31,6 +31,9 @@ def keys(struct: Any, prefix: str) -> Iterator[tuple[str, str]]:
         kind = cast("Any", field.type)
         if name == "vport":
             yield from keys(Vport, "vport.")
+        elif kind == Vxlan | None:
+            yield name, "none"
+            yield from keys(Vxlan, f"{name}.")
         elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             yield from keys(kind, f"{name}.")
         elif name == "policer":

@@ -11,6 +11,7 @@ import pytest
 from p4ct.daemon import controller as controller_module
 from p4ct.daemon import operations
 from p4ct.daemon.commands import carry_out
+from p4ct.daemon.switch import BARRIER_PORT, BARRIER_VPORT
 from p4ct.eswitch.entries import Delete, EntryError, EswitchError, VportEntry
 from p4ct.p4runtime.errors import TargetError, TargetUnavailable
 from p4ct.packet import build
@@ -246,12 +247,14 @@ def test_vports_are_repaired(config: Path) -> None:
             assert set(await bench.controller.switch.eswitch.read_vports()) == {
                 VportEntry(1, None, 1),
                 VportEntry(3, None, 3),
+                VportEntry(BARRIER_PORT, None, BARRIER_VPORT),
             }
         config.write_text(text.replace("port = 3\n", "port = 5\nvlan = 9\n"))
         async with running(config) as bench:
             assert set(await bench.controller.switch.eswitch.read_vports()) == {
                 VportEntry(1, None, 1),
                 VportEntry(5, 9, 3),
+                VportEntry(BARRIER_PORT, None, BARRIER_VPORT),
             }
         config.write_text(text)
 

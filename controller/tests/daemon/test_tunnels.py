@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from p4ct.daemon.switch import BARRIER_PORT, BARRIER_VPORT
 from p4ct.eswitch.entries import Delete, Insert, TunnelTermEntry, VportEntry
 from p4ct.packet import build
 from p4ct.packet.vxlan import encapsulate
@@ -46,8 +47,10 @@ def test_a_connection_through_a_tunnel(tmp_path: Path) -> None:
             term = TunnelTermEntry(6, LOCAL, 7, 3)
             assert await eswitch.read_tunnels() == [term]
             assert set(await eswitch.read_vports()) == {
-                VportEntry(1, None, 1), VportEntry(3, None, 3, 3)
-            }  # fmt: skip
+                VportEntry(1, None, 1),
+                VportEntry(3, None, 3, 3),
+                VportEntry(BARRIER_PORT, None, BARRIER_VPORT),
+            }
             bench = TunnelBench(plain.controller)
             await bench.connect()
             # Hardware from here on: a reply through the tunnel and its answer into it.

@@ -8,6 +8,7 @@ from p4ct.daemon.wire import Wire
 from p4ct.eswitch.entries import PuntInfo
 from p4ct.eswitch.enums import PuntReason, Step
 from p4ct.packet import build
+from p4ct.packet.build import push_vlan
 from p4ct.packet.parse import parse
 from p4ct.packet.vxlan import Tunnel, decapsulate, encapsulate
 from p4ct.pipeline.ports import PortTable, Vport, Vxlan
@@ -41,21 +42,21 @@ def wire_of(sent: list[tuple[int, bytes]] | None = None) -> Wire:
 
 def test_what_the_eswitch_took_out_of_its_tunnel() -> None:
     wire = wire_of()
-    assert wire.receive(INNER, info(3, tunnel_id=7)) == (PORTS.by_id[3], INNER)
+    assert wire.receive(INNER, info(3, tunnel_id=7)) == (PORTS.by_id[3], INNER, 0)
     # A tunnel inside the tunnel is a packet like any other.
     nested = encapsulate(INNER, PEER)
-    assert wire.receive(nested, info(3, tunnel_id=7)) == (PORTS.by_id[3], nested)
+    assert wire.receive(nested, info(3, tunnel_id=7)) == (PORTS.by_id[3], nested, 0)
     tagged = build.push_vlan(INNER, 5)
-    assert wire.receive(tagged, info(4, tunnel_id=7)) == (PORTS.by_id[4], INNER)
+    assert wire.receive(tagged, info(4, tunnel_id=7)) == (PORTS.by_id[4], INNER, 0)
     assert wire.decapsulated == 0
 
 
 @pytest.mark.parametrize("vport", [2, 0], ids=["the uplink's own vport", "no vport"])
 def test_what_it_left_inside(vport: int) -> None:
     wire = wire_of()
-    assert wire.receive(encapsulate(INNER, PEER), info(vport)) == (PORTS.by_id[3], INNER)
+    assert wire.receive(encapsulate(INNER, PEER), info(vport)) == (PORTS.by_id[3], INNER, 0)
     tagged = encapsulate(build.push_vlan(INNER, 5), PEER)
-    assert wire.receive(tagged, info(vport)) == (PORTS.by_id[4], INNER)
+    assert wire.receive(tagged, info(vport)) == (PORTS.by_id[4], INNER, 0)
     assert wire.decapsulated == 2
 
 
@@ -67,7 +68,7 @@ def test_what_it_left_inside(vport: int) -> None:
 def test_a_tunnel_that_does_not_end_here(tunnel: Tunnel, port: int) -> None:
     wire = wire_of()
     frame = encapsulate(INNER, tunnel)
-    assert wire.receive(frame, info(2, port)) == (PORTS.by_id[2], frame)
+    assert wire.receive(frame, info(2, port)) == (PORTS.by_id[2], frame, 0)
     assert wire.receive(frame, info(0, port)) is None
     assert wire.decapsulated == 0
 
@@ -103,3 +104,21 @@ def test_a_flooded_packet_is_answered_once() -> None:
     wire.deliver(parse(frame), 1, [2, 3])
     assert [port for port, _ in sent] == [1]
     assert dict(wire.too_big) == {"not sent": 2, "answered": 1}
+
+
+def test_a_tag_keeps_its_priority() -> None:
+    sent: list[tuple[int, bytes]] = []
+    ports = PortTable([Vport(1, "a", 1, vlan=10), Vport(2, "b", 2, vlan=20), Vport(3, "c", 3)])
+
+    def send(port: int, frame: bytes) -> bool:
+        sent.append((port, frame))
+        return True
+
+    wire = Wire(ports, send, {})
+    tagged = push_vlan(INNER, 10, pcp=6, dei=True)
+    received = wire.receive(tagged, info(1))
+    assert received is not None
+    vport, frame, priority = received
+    assert frame == INNER
+    wire.deliver(parse(frame), vport.id, [2, 3], priority)
+    assert sent == [(2, push_vlan(INNER, 20, pcp=6, dei=True)), (3, INNER)]

@@ -33,8 +33,8 @@ def test_lookup() -> None:
 @pytest.mark.parametrize(
     ("vports", "message"),
     [
-        ([Vport(0, "a", 1)], "id 0 is not in 1 to 1023"),
-        ([Vport(1024, "a", 1)], "id 1024 is not in 1 to 1023"),
+        ([Vport(0, "a", 1)], "id 0 is not in 1 to 1022"),
+        ([Vport(1023, "a", 1)], "id 1023 is not in 1 to 1022"),
         ([Vport(1, "a", 1, vlan=4095)], "vlan 4095 is not in 1 to 4094"),
         ([Vport(1, "a", 1, vlan=0)], "vlan 0 is not in"),
         ([Vport(1, "a", 1), Vport(1, "b", 2)], "'a' and 'b' both have id 1"),

@@ -42,7 +42,7 @@ def plane(run: Runner) -> Dataplane:
     plane.insert("vport", Entry(exact((1, 9), (0, 16), (0, 1), (0, 12)), "set_vport", (1,)))
     plane.insert("l2_pair", Entry(exact((1, 16), (MAC1, 48), (MAC2, 48)), "set_l2_id", (1,)))
     plane.insert("next_hop", Entry(exact((5, 24)), "nh_output", (2, 1500, 0, 0)))
-    plane.insert("ct_v4", Entry(CT_KEY, "ct_forward", (7, 3, 1, 9, 5), idle_timeout_ns=10**9))
+    plane.insert("ct_v4", Entry(CT_KEY, "ct_forward", (7, 3, 1, 9, 5, 0), idle_timeout_ns=10**9))
     return plane
 
 
@@ -90,7 +90,7 @@ def test_routing_updates_ttl_and_checksum(plane: Dataplane) -> None:
 
 def test_a_pipeline_packet_out_goes_round_once(plane: Dataplane) -> None:
     frame = tcp(ACK)
-    head = bytes([3]) + (1 << 7).to_bytes(2, "big") + bytes(3)
+    head = bytes([3]) + (1 << 7).to_bytes(2, "big") + bytes(6)
     plane.packet_out(head + frame)
     assert sent(plane, 2) == [frame]
     assert plane.counter_read("ct_counter", 15) == (1, len(frame))
