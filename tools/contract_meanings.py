@@ -16,7 +16,8 @@ TABLES = {
     " number 0 is not looked up in step 4: an entry never serves another MAC pair.",
     "ct_v4": "Step 4, IPv4. A hit only records what to do; nothing is changed or counted yet.",
     "ct_v6": "Step 4, IPv6. As `ct_v4`.",
-    "trap": "Step 5. What hardware must never forward. All entries are const: see below.",
+    "trap": "Step 5. What hardware must never forward. All entries are const, see below; the size is"
+    " the compiler's default, the entries are all there will be.",
     "flow": "Step 6. Stateless traffic, for packets that step 4 did not hit. A miss punts with"
     " MISS.",
     "next_hop": "Step 7. Everything that changes the packet, and where it goes. A miss punts with"
@@ -143,8 +144,9 @@ for _action in ("nh_output", "nh_route", "nh_vxlan_v4", "nh_vxlan_v6"):
     }
 
 COUNTERS = {
-    "ct_counter": "Cell 2·conn_index + direction: what entries forwarded, counted in step 7 once"
-    " forwarding is decided. Punted packets and packet-outs are not in it.",
+    "ct_counter": "Cell 2·conn_index + direction: what entries forwarded (or `nh_drop` dropped for"
+    " them), counted in step 7 once nothing can send it up any more. Punted packets and packet-outs"
+    " are not in it.",
     "path_counter": "Cell path: the same packets by the flows that led to the entry, and those of"
     " `flow` entries.",
     "punt_counter": "Cell PuntReason: what went up, after the policer.",
