@@ -16,8 +16,8 @@ TABLES = {
     " number 0 is not looked up in step 4: an entry never serves another MAC pair.",
     "ct_v4": "Step 4, IPv4. A hit only records what to do; nothing is changed or counted yet.",
     "ct_v6": "Step 4, IPv6. As `ct_v4`.",
-    "trap": "Step 5. What hardware must never forward. All entries are const, see below; the size is"
-    " the compiler's default, the entries are all there will be.",
+    "trap": "Step 5. What hardware must never forward. All entries are const, see below; the size"
+    " is the compiler's default, the entries are all there will be.",
     "flow": "Step 6. Stateless traffic, for packets that step 4 did not hit. A miss punts with"
     " MISS.",
     "next_hop": "Step 7. Everything that changes the packet, and where it goes. A miss punts with"
