@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,15 @@ class PortHolder(Switch):  # type: ignore[misc]
 
     def start(self, _controllers: list[Any]) -> None:
         """Keep the ports free of the kernel's own traffic."""
-        for plan in HOSTS:
-            switch_offloads_off(self, plan.port_interface)
+        for interface in self.intfNames():
+            if interface != "lo":
+                switch_offloads_off(self, interface)
 
 
 class Network:
-    """The running topology; use it as a context manager."""
+    """A running topology: hosts, each with a port of the target."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Sequence[HostPlan] = HOSTS) -> None:
         setLogLevel("error")
         # Mininet would raise system-wide limits, which a private namespace may not and this
         # topology need not.
@@ -107,7 +109,7 @@ class Network:
             Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1", encoding="ascii")
         self.mininet = Mininet(controller=None, host=PlainHost, switch=PortHolder, link=Link)
         eswitch = self.mininet.addSwitch(ESWITCH, dpid="1")
-        for plan in HOSTS:
+        for plan in hosts:
             host = self.mininet.addHost(
                 plan.name, ip=f"{plan.ipv4}/24", mac=plan.mac, plan=plan, inNamespace=True
             )

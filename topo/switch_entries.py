@@ -7,6 +7,7 @@ Reads need no arbitration, so this does not disturb the controller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
@@ -25,16 +26,20 @@ class ReadFailed(Exception):
     """The switch does not answer a read; the text has its own error."""
 
 
-def table_ids(p4info: Path = P4INFO) -> dict[str, int]:
-    """Ids of the connection tables by alias."""
+def table_ids(p4info: Path = P4INFO, tables: Sequence[str] = CONNECTION_TABLES) -> dict[str, int]:
+    """Ids of tables by alias."""
     info = text_format.Parse(p4info.read_text(encoding="utf-8"), p4info_pb2.P4Info())
     ids = {table.preamble.alias: table.preamble.id for table in info.tables}
-    return {name: ids[name] for name in CONNECTION_TABLES}
+    return {name: ids[name] for name in tables}
 
 
-def count(address: str = plan.GRPC_ADDRESS, device_id: int = plan.DEVICE_ID) -> dict[str, int]:
-    """Entries in each connection table of the switch at `address`."""
-    ids = table_ids()
+def count(
+    address: str = plan.GRPC_ADDRESS,
+    device_id: int = plan.DEVICE_ID,
+    tables: Sequence[str] = CONNECTION_TABLES,
+) -> dict[str, int]:
+    """Entries in each of `tables` of the switch at `address`."""
+    ids = table_ids(tables=tables)
     request = p4runtime_pb2.ReadRequest(device_id=device_id)
     for table_id in ids.values():
         request.entities.add().table_entry.table_id = table_id

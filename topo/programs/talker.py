@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One TCP connection under the scenario's control: a command a line in, a JSON answer a line out.
 
-connect ADDRESS PORT TIMEOUT   {"connected": bool, "error": text, "sport": n}
+connect ADDRESS PORT TIMEOUT [SPORT]
+                               {"connected": bool, "error": text, "sport": n}
 echo ROUNDS                    send and get back; {"rounds": n}
 stream                         send 1000 bytes every 5 ms from now on; {}
 sent                           {"sent": bytes the kernel has taken so far}
@@ -32,9 +33,10 @@ class Talker:
         self.taken = 0
         self.streaming = False
 
-    def connect(self, address: str, port: str, timeout: str) -> dict[str, Any]:
+    def connect(self, address: str, port: str, timeout: str, sport: str = "0") -> dict[str, Any]:
+        own = ("", int(sport)) if int(sport) else None
         try:
-            self.socket = socket.create_connection((address, int(port)), timeout=float(timeout))
+            self.socket = socket.create_connection((address, int(port)), float(timeout), own)
         except OSError as error:
             return {"connected": False, "error": str(error), "sport": 0}
         self.socket.settimeout(30.0)

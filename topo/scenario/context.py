@@ -79,7 +79,11 @@ class Context:
 
     def serve(self, host: HostPlan, name: str, *arguments: str) -> None:
         """Start a server of topo.programs and wait until it says that it is ready."""
-        process = self.program(host, name, *arguments)
+        self.serve_module(host, f"topo.programs.{name}", *arguments)
+
+    def serve_module(self, host: HostPlan, name: str, *arguments: str) -> None:
+        """The same with any module of ours."""
+        process = self.popen(host, [sys.executable, "-m", name, *arguments])
         self.servers.append(process)
         assert process.stdout is not None
         if process.stdout.readline().strip() != '"ready"':
