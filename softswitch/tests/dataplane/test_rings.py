@@ -38,7 +38,7 @@ def make_veth(index: int, mtu: int = 1500) -> tuple[str, str]:
 @pytest.fixture
 def veths() -> Iterator[list[tuple[str, str]]]:
     if os.geteuid() != 0:
-        pytest.skip("needs root (or a user namespace) to make interfaces")
+        pytest.fail("needs root to make interfaces; run it as: tools/private.py -- pytest …")
     pairs: list[tuple[str, str]] = []
     try:
         pairs += [make_veth(0), make_veth(1, 9000)]
