@@ -243,10 +243,13 @@ uint32_t ss_ring_poll(struct ss_switch *sw, uint32_t number)
     return n;
 }
 
-uint8_t *ss_ring_reserve(struct ss_port *p, uint32_t len)
+uint8_t *ss_ring_reserve(struct ss_switch *sw, struct ss_port *p, uint32_t len)
 {
     struct tpacket2_hdr *h = slot_at(p, p->tx_head, true);
-    if (!p->up || len > p->slot_size - TX_OFFSET - VNET_LEN || len < ETH_HLEN) {
+    /* A socket with a vnet header leaves the MTU to the driver. veth drops what is too long, and
+     * the kernel takes that for congestion and offers the same frame again, for ever. */
+    if (!p->up || len > p->slot_size - TX_OFFSET - VNET_LEN || len < ETH_HLEN ||
+        too_long(sw, p, len)) {
         p->stats.tx_dropped++;
         return NULL;
     }
@@ -305,4 +308,12 @@ void ss_ring_kick(struct ss_port *p)
     while (ss_ring_pending(p) &&
            status_of(slot_at(p, p->tx_kicked, true)) != TP_STATUS_SEND_REQUEST)
         p->tx_kicked = p->tx_kicked + 1 == p->n_slots ? 0 : p->tx_kicked + 1;
+    if (rc < 0 && errno == ENOBUFS && ss_ring_pending(p)) {
+        /* The MTU may have been lowered under a frame that is on its way. */
+        int mtu = read_mtu(p->fd, p->ifname);
+        if (mtu > 0)
+            p->mtu = (uint32_t)mtu;
+        if (slot_at(p, p->tx_kicked, true)->tp_len - VNET_LEN > p->mtu + L2_LEN)
+            take_back(p);
+    }
 }

@@ -108,7 +108,7 @@ void ss_kick_all(struct ss_switch *sw);
 int ss_ring_open(struct ss_port *p, const char *ifname, char *error, size_t error_len);
 void ss_ring_close(struct ss_port *p);
 uint32_t ss_ring_poll(struct ss_switch *sw, uint32_t number);
-uint8_t *ss_ring_reserve(struct ss_port *p, uint32_t len);
+uint8_t *ss_ring_reserve(struct ss_switch *sw, struct ss_port *p, uint32_t len);
 void ss_ring_commit(struct ss_port *p, uint32_t len);
 void ss_ring_kick(struct ss_port *p);
 bool ss_ring_pending(const struct ss_port *p);

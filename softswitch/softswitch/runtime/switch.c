@@ -70,7 +70,7 @@ static uint8_t *op_reserve(struct ss_ctx *ctx, uint32_t port, uint32_t len)
         sw->out_bytes = ss_queue_reserve(&p->queue, len, port, ctx->now_ns);
         p->stats.tx_dropped += sw->out_bytes == NULL;
     } else {
-        sw->out_bytes = ss_ring_reserve(p, len);
+        sw->out_bytes = ss_ring_reserve(sw, p, len);
     }
     return sw->out_bytes;
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,6 +176,26 @@ def test_super_packets_are_refused_and_counted(
         assert receive(b) == changed(ordinary)
     stats = plane.stats().ports[0]
     assert (stats.rx_gso, stats.rx_dropped, stats.rx_packets) == (1, 1, 1)
+
+
+def test_a_frame_longer_than_the_mtu_is_lost_alone(
+    plane: Dataplane, veths: list[tuple[str, str]]
+) -> None:
+    """The MTU of port 0 is lowered under the switch; then it knows."""
+    ordinary, longer = (BROADCAST + SOURCE + b"\x88\xb5" + bytes(n) for n in (50, 3000))
+    with raw(veths[0][1]) as a, raw(veths[1][1]) as b:
+        b.send(longer)
+        assert receive(a) == changed(longer)
+        for name in veths[0]:
+            ip("link", "set", name, "mtu", "1500")
+        b.send(longer)
+        while plane.stats().ports[0].tx_dropped < 1:
+            time.sleep(0.01)
+        b.send(longer)
+        b.send(ordinary)
+        assert receive(a) == changed(ordinary)
+    stats = plane.stats().ports[0]
+    assert (stats.tx_packets, stats.tx_dropped) == (2, 2)
 
 
 def test_an_interface_that_vanishes(plane: Dataplane, veths: list[tuple[str, str]]) -> None:
