@@ -84,9 +84,8 @@ def test_every_expectation_holds(
     assert report["packets"]["punted"] == sum(report["punts"].values())
     assert report["connections"]["seen"] >= 40
     assert 0 < report["connections"]["offloaded"] <= report["connections"]["seen"]
-    # One may be missing: iperf3 leaves its control connection idle, it expires about when the
-    # controller is killed,
-    # and what a controller removes after its last reading nobody counts.
+    # One may be missing: iperf3 leaves its control connection idle, which expires about when the
+    # controller is killed, and what that removes after its last reading nobody counts.
     assert report["connections"]["removed"] + 1 >= report["connections"]["offloaded"]
     assert report["duration_s"] < 120
     assert f"all {len(EXPECTED)} expectations hold" in done.stdout
