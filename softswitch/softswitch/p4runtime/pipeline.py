@@ -16,6 +16,7 @@ from softswitch.p4runtime.errors import Code, P4RuntimeError, invalid, unimpleme
 from softswitch.p4runtime.legacy_config import unwrap_device_config
 from softswitch.p4runtime.p4info import P4InfoIndex
 from softswitch.p4runtime.packet_io import PacketInCodec, PacketOutCodec
+from softswitch.p4runtime.replication import DEFAULT_MAX_GROUPS, Replication
 from softswitch.p4runtime.table_codec import TableCodec
 
 log = logging.getLogger("softswitch.p4runtime")
@@ -35,7 +36,12 @@ class DefaultMetadata:
 class Pipeline:
     """A configuration that has been checked: P4Info and program agree."""
 
-    def __init__(self, config: p4rt.ForwardingPipelineConfig, program: ProgramInfo) -> None:
+    def __init__(
+        self,
+        config: p4rt.ForwardingPipelineConfig,
+        program: ProgramInfo,
+        max_groups: int = DEFAULT_MAX_GROUPS,
+    ) -> None:
         self.config = config
         self.program = program
         self.index = P4InfoIndex(config.p4info, program)
@@ -47,6 +53,7 @@ class Pipeline:
         self.packet_in = PacketInCodec(self.index.packet_in)
         self.packet_out = PacketOutCodec(self.index.packet_out)
         self.default_metadata: dict[int, DefaultMetadata] = {}
+        self.replication = Replication(max_groups)
 
     def table(self, table_id: int) -> TableCodec:
         """The table with this id, or INVALID_ARGUMENT."""
@@ -65,11 +72,14 @@ class PipelineManager:
         load_program: LoadProgram,
         *,
         preloaded: ProgramInfo | None = None,
+        max_groups: int = DEFAULT_MAX_GROUPS,
     ) -> None:
-        """`preloaded`: program of the command line, used by a push without JSON."""
+        """`preloaded`: program of the command line, used by a push without JSON. `max_groups`:
+        multicast groups and clone sessions that may exist at a time."""
         self._dataplane = dataplane
         self._load_program = load_program
         self._preloaded = preloaded
+        self._max_groups = max_groups
         self._saved: Pipeline | None = None
         self.current: Pipeline | None = None
 
@@ -135,7 +145,7 @@ class PipelineManager:
                 "SetForwardingPipelineConfig: p4_device_config is empty, and no JSON was given on"
                 " the command line"
             )
-        return Pipeline(config, program)
+        return Pipeline(config, program, self._max_groups)
 
     def _load(self, json: bytes) -> ProgramInfo:
         try:
@@ -156,6 +166,7 @@ class PipelineManager:
         self._dataplane.load(pipeline.program)
         self._saved = None
         pipeline.default_metadata.clear()
+        pipeline.replication.clear()
         self.current = pipeline
 
     def get(self, request: GetRequest) -> p4rt.GetForwardingPipelineConfigResponse:

@@ -77,6 +77,8 @@ class Reader:
             return cells.read_meter(pipeline, dataplane, entity.meter_entry)
         if which == "register_entry":
             return cells.read_register(pipeline, dataplane, entity.register_entry)
+        if which == "packet_replication_engine_entry":
+            return pipeline.replication.read(entity.packet_replication_engine_entry)
         if which is None:
             raise invalid("the request has an entity of no type")
         raise unimplemented(f"reading {which} is not supported")

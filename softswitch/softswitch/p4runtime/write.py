@@ -62,6 +62,10 @@ class Writer:
         if which == "table_entry":
             self._table_entry(kind, update.entity.table_entry)
             return
+        if which == "packet_replication_engine_entry":
+            entry = update.entity.packet_replication_engine_entry
+            self._pipeline.replication.write(kind, entry, self._dataplane)
+            return
         if which in _MODIFY_ONLY:
             if kind != _MODIFY:
                 raise invalid(f"{which}: only MODIFY is allowed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
@@ -47,6 +48,14 @@ def load_program(json: bytes) -> FakeProgram:
     if json != GOOD_JSON:
         raise UnsupportedConstruct("extern frobnicate", "main.p4:42")
     return FakeProgram()
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One compiler cache for the run."""
+    folder = tmp_path_factory.mktemp("cache")
+    folder.chmod(0o700)
+    return folder
 
 
 @pytest.fixture

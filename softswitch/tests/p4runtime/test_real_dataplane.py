@@ -151,13 +151,6 @@ def entry(dst: int, port: int = 2, **more: object) -> p4rt.TableEntry:
     return p4rt.TableEntry(**fields)
 
 
-@pytest.fixture(scope="module")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    folder.chmod(0o700)
-    return folder
-
-
 @pytest.fixture
 def real(cache_dir: Path) -> Iterator[Real]:
     dataplane = Dataplane(cpu_port=CPU, cache_dir=cache_dir)

@@ -376,7 +376,6 @@ def test_other_atomicities(world: World, atomicity: str) -> None:
     "entity",
     [
         {"action_profile_group": p4rt.ActionProfileGroup()},
-        {"packet_replication_engine_entry": p4rt.PacketReplicationEngineEntry()},
         {"value_set_entry": p4rt.ValueSetEntry()},
         {"digest_entry": p4rt.DigestEntry()},
         {"extern_entry": p4rt.ExternEntry()},
