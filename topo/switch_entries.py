@@ -39,18 +39,33 @@ def count(
     tables: Sequence[str] = CONNECTION_TABLES,
 ) -> dict[str, int]:
     """Entries in each of `tables` of the switch at `address`."""
+    counts = dict.fromkeys(tables, 0)
+    for table, _ in rows(address, device_id, tables):
+        counts[table] += 1
+    return counts
+
+
+def rows(
+    address: str = plan.GRPC_ADDRESS,
+    device_id: int = plan.DEVICE_ID,
+    tables: Sequence[str] = CONNECTION_TABLES,
+) -> dict[tuple[str, bytes], bytes]:
+    """What the switch at `address` has in `tables`: (table, key) to all the rest of an entry."""
     ids = table_ids(tables=tables)
     request = p4runtime_pb2.ReadRequest(device_id=device_id)
     for table_id in ids.values():
         request.entities.add().table_entry.table_id = table_id
-    counts = dict.fromkeys(ids, 0)
     names = {table_id: name for name, table_id in ids.items()}
+    found: dict[tuple[str, bytes], bytes] = {}
     try:
         with grpc.insecure_channel(address) as channel:
             stub = p4runtime_pb2_grpc.P4RuntimeStub(channel)
             for response in stub.Read(request, timeout=10.0):
                 for entity in response.entities:
-                    counts[names[entity.table_entry.table_id]] += 1
+                    entry = entity.table_entry
+                    key = p4runtime_pb2.TableEntry(match=entry.match, priority=entry.priority)
+                    name = names[entry.table_id]
+                    found[name, key.SerializeToString()] = entry.SerializeToString()
     except grpc.RpcError as error:
         raise ReadFailed(f"cannot read the switch at {address}: {error}") from error
-    return counts
+    return found

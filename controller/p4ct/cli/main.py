@@ -302,6 +302,66 @@ def flows_delete(socket: Path, match: str, as_json: bool) -> None:
     _print(_ask(socket, "flows-delete", {"match": match}), as_json, show.deleted)
 
 
+@main.group(context_settings=CONTEXT)
+def vport() -> None:
+    """Logical ports, and the dataplane ports behind them.
+
+    \b
+    Example:
+      p4ct vport list
+    """
+
+
+@vport.command("list", context_settings=CONTEXT)
+@_json_option
+@click.pass_obj
+def vport_list(socket: Path, as_json: bool) -> None:
+    """List vports, their ports, tunnels and next hops.
+
+    \b
+    Example:
+      p4ct vport list
+    """
+    _print(_ask(socket, "vport-list"), as_json, show.vports)
+
+
+@vport.command("move", context_settings=CONTEXT)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--port", type=int, help="Dataplane port to move to.")
+@click.option("--outer-eth-dst", metavar="MAC", help="Next hop of a tunnel on its new way.")
+@click.option("--outer-eth-src", metavar="MAC", help="Our end of a tunnel on its new way.")
+@_json_option
+@click.pass_obj
+def vport_move(
+    socket: Path,
+    names: tuple[str, ...],
+    port: int | None,
+    outer_eth_dst: str | None,
+    outer_eth_src: str | None,
+    as_json: bool,
+) -> None:
+    """Move vports to another uplink; their connections go on.
+
+    An uplink has failed over, or the route of a tunnel has changed. One next hop is rewritten for
+    each vport, and all entries that use it follow at once. When the command has succeeded, nothing
+    is sent the old way any more, and what comes in that way belongs to no vport. If the switch
+    refuses or is away, nothing has changed. The configuration file is not changed: a controller
+    that is started anew reads its ports from there.
+
+    \b
+    Examples:
+      p4ct vport move ext --port 4
+      p4ct vport move outb --port 4 --outer-eth-dst 02:00:00:00:01:04
+    """
+    arguments = {
+        "vports": names,
+        "port": port,
+        "outer_eth_src": outer_eth_src,
+        "outer_eth_dst": outer_eth_dst,
+    }
+    _print(_ask(socket, "vport-move", arguments), as_json, show.moved)
+
+
 @main.command(context_settings=CONTEXT)
 @click.argument("tuple", nargs=-1, required=True)
 @_json_option

@@ -14,9 +14,11 @@ __all__ = [
     "explanation",
     "flows",
     "flushed",
+    "moved",
     "pending",
     "records",
     "status",
+    "vports",
     "why",
 ]
 
@@ -103,6 +105,33 @@ def deleted(answer: dict[str, Any]) -> None:
 def flushed(number: int) -> None:
     """How many connections are gone."""
     click.echo(f"connections flushed: {number}")
+
+
+def vports(found: list[dict[str, Any]]) -> None:
+    """One line for each vport, in columns."""
+    head = ("ID", "NAME", "KIND", "PORT", "TAG", "MTU", "NEXT HOP", "ENTRIES", "TUNNEL")
+    rows: list[tuple[str, ...]] = [head]
+    for item in found:
+        tunnel = "-"
+        if item["vxlan"] is not None:
+            way = item["vxlan"]
+            tunnel = f"vxlan {way['vni']} {way['local']} > {way['remote']} "
+            tunnel += f"({way['outer_eth_src']} > {way['outer_eth_dst']})"
+        cells = (item["id"], item["name"], item["kind"], item["port"], item["vlan"] or "-")
+        cells += (item["mtu"] or "-", item["next_hop"] or "-", item["entries"], tunnel)
+        rows.append(tuple(map(str, cells)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def moved(answer: dict[str, Any]) -> None:
+    """What followed the vports."""
+    click.echo(
+        f"moved: {', '.join(answer['vports'])}; next hops rewritten: {answer['next_hops']}, "
+        f"entries that follow: {answer['entries']}"
+    )
 
 
 def explanation(answer: dict[str, Any]) -> None:

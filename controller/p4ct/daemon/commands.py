@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from p4ct.conntrack import Connection
-from p4ct.daemon import operations, views
+from p4ct.daemon import operations, uplinks, views
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.select import select
 from p4ct.daemon.tuples import TupleError, parse_tuple
@@ -59,6 +59,15 @@ class TupleText(msgspec.Struct, forbid_unknown_fields=True):
     """A packet as in `p4ct explain`."""
 
     tuple: str
+
+
+class Move(msgspec.Struct, forbid_unknown_fields=True):
+    """Names of vports, and where they go; None: as it is."""
+
+    vports: list[str]
+    port: int | None = None
+    outer_eth_src: str | None = None
+    outer_eth_dst: str | None = None
 
 
 async def carry_out(controller: Controller, name: str, arguments: dict[str, Any]) -> Any:
@@ -166,6 +175,21 @@ async def flows_delete(controller: Controller, arguments: MatchText) -> Any:
     return views.change(await operations.change_flows(controller, origin, delete=selector))
 
 
+async def vport_list(controller: Controller, _: Nothing) -> Any:
+    """Vports, their ports and next hops."""
+    ports, rows = controller.config.ports, controller.manager.next_hops
+    return [views.vport(vport, ports, rows) for vport in ports.by_id.values()]
+
+
+async def vport_move(controller: Controller, arguments: Move) -> Any:
+    """Give vports another dataplane port or outer MAC addresses, under their connections."""
+    route = uplinks.Route(arguments.port, arguments.outer_eth_src, arguments.outer_eth_dst)
+    try:
+        return msgspec.to_builtins(await uplinks.move(controller, arguments.vports, route))
+    except uplinks.MoveError as error:
+        raise CommandError(str(error)) from None
+
+
 async def explain_tuple(controller: Controller, arguments: TupleText) -> Any:
     """What happens to packets of one tuple, and why it is or is not offloaded."""
     try:
@@ -228,5 +252,7 @@ COMMANDS: dict[str, _Command] = {
     "flows-replace": _Command(Text, flows_replace),
     "flows-add": _Command(Text, flows_add),
     "flows-delete": _Command(MatchText, flows_delete),
+    "vport-list": _Command(Nothing, vport_list),
+    "vport-move": _Command(Move, vport_move),
     "explain": _Command(TupleText, explain_tuple),
 }

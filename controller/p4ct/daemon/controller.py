@@ -189,6 +189,8 @@ class Controller:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if not self.in_step:
+                await self._repair()
             while self.usable and self.manager.has_work:
                 async with self.turn:
                     try:
@@ -209,12 +211,18 @@ class Controller:
                 async with self.turn:
                     if not self.switch.ready:
                         return  # the next session begins with a reconciliation
+                    await self.switch.repair_vports()
                     drift = await reconcile(self.manager, self.switch.eswitch, self.clock)
                     self.in_step = True
                 log.warning("reconciled: %s", drift)
             except EswitchError as error:
                 delay = min(delay * 2, RETRY_LAST)
                 log.warning("not reconciled: %s; next attempt in %.1f s", error, delay)
+
+    def out_of_step(self) -> None:
+        """We no longer know what the switch holds; it is read anew as soon as that can be done."""
+        self.in_step = False
+        self._wake.set()
 
     async def _timers(self) -> None:
         """Let connections expire."""

@@ -29,8 +29,9 @@ from p4ct.eswitch.enums import PuntClass
 from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
 from p4ct.p4runtime.errors import TargetError
 from p4ct.p4runtime.p4info import P4InfoError, P4InfoIndex, load_p4info
+from p4ct.pipeline.ports import PortTable, Vport
 
-__all__ = ["ProgramFiles", "Switch"]
+__all__ = ["ProgramFiles", "Switch", "vport_row"]
 
 log = logging.getLogger("p4ct.switch")
 
@@ -87,6 +88,11 @@ class ProgramFiles:
             message = f"{tunnels} tunnels, but the program has room for {has.tunnel_term_size}"
             found.append(config.problem("vport", message))
         return found
+
+
+def vport_row(ports: PortTable, vport: Vport) -> VportEntry:
+    """The row that says which frames are this vport's."""
+    return VportEntry(vport.port, vport.vlan, vport.id, ports.tunnel_number(vport.id))
 
 
 class Switch:
@@ -153,17 +159,15 @@ class Switch:
         outcome = await self.client.ensure_pipeline(
             self.program.p4info, self.program.json, self.program.cookie
         )
-        await self._repair_vports()
+        await self.repair_vports()
         await self._set_policer()
         self.sessions += 1
         return outcome
 
-    async def _repair_vports(self) -> None:
+    async def repair_vports(self) -> None:
+        """Make vports and tunnels in the switch those that are configured. Raises EswitchError."""
         ports = self.config.ports
-        wanted = {
-            VportEntry(v.port, v.vlan, v.id, ports.tunnel_number(v.id))
-            for v in ports.by_id.values()
-        }
+        wanted = {vport_row(ports, vport) for vport in ports.by_id.values()}
         wanted.add(VportEntry(BARRIER_PORT, None, BARRIER_VPORT))
         found = set(await self.eswitch.read_vports())
         tunnels = {

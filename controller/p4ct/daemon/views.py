@@ -6,17 +6,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from p4ct.conntrack import Connection, Tuple
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.daemon.controller import Controller
 from p4ct.eswitch.entries import EswitchError
+from p4ct.offload.allocate import SharedRows
+from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.record import Record, RecordState
 from p4ct.packet.text import format_ip, format_mac
 from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
-from p4ct.pipeline.ports import PortTable
+from p4ct.pipeline.ports import PortTable, Vport
 
-__all__ = ["change", "connection", "flow", "record", "status"]
+__all__ = ["change", "connection", "flow", "record", "status", "vport"]
 
 Json = dict[str, Any]
 
@@ -96,6 +100,23 @@ def record(rec: Record, ports: PortTable, now: float) -> Json:
         "checks_window": rec.checks_window,
         "cause": rec.cause,
         "entries": directions,
+    }
+
+
+def vport(item: Vport, ports: PortTable, rows: SharedRows[NextHopKey]) -> Json:
+    """One vport: where it is, and its next hop (0: no entry sends there) with the entries of it."""
+    key = NextHopKey(item.id)
+    return {
+        "id": item.id,
+        "name": item.name,
+        "kind": item.kind,
+        "port": item.port,
+        "vlan": item.vlan,
+        "mtu": item.mtu,
+        "vxlan": None if item.vxlan is None else msgspec.to_builtins(item.vxlan),
+        "tunnel_vport": ports.tunnel_number(item.id),
+        "next_hop": rows.number(key) or 0,
+        "entries": rows.users(key),
     }
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from p4ct.eswitch.entries import Delete, Insert, L2PairEntry, NextHopEntry
+from p4ct.eswitch.entries import Delete, Insert, L2PairEntry, Modify, NextHopEntry
 
 __all__ = ["IndexPool", "SharedRows"]
 
@@ -107,6 +107,19 @@ class SharedRows(Generic[Key]):
         """Remember the row of a new key; the operation that writes it."""
         self._row[key] = row
         return Insert(row)
+
+    def rewrite(self, key: Key, row: L2PairEntry | NextHopEntry) -> Modify:
+        """Another row under the same key and number; the operation that writes it."""
+        self._row[key] = row
+        return Modify(row)
+
+    def users(self, key: Key) -> int:
+        """How many entries use the row; 0 if there is none."""
+        return self._users.get(key, 0)
+
+    def __iter__(self) -> Iterator[Key]:
+        """The keys of all rows that the switch has taken."""
+        return (key for key in self._row if key not in self._refused)
 
     def refused(self, key: Key) -> None:
         """The switch did not take the row: there is nothing to delete when its users have gone."""

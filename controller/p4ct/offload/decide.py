@@ -10,11 +10,11 @@ from __future__ import annotations
 from enum import Enum
 
 from p4ct.conntrack import Connection, CtState, Direction
-from p4ct.eswitch.enums import VlanOp
 from p4ct.offload import reasons
-from p4ct.offload.record import Half, L2Key, NextHopKey
+from p4ct.offload.next_hops import NextHopKey
+from p4ct.offload.record import Half, L2Key
 from p4ct.packet.parse import Packet
-from p4ct.pipeline.ports import PortTable, Vport
+from p4ct.pipeline.ports import PortTable
 from p4ct.pipeline.result import CtVisit, Result
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "half_of",
     "is_half_closed",
     "must_leave",
-    "next_hop_for",
 ]
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -44,21 +43,6 @@ class Mode(Enum):
 
     ASSURED = "assured"  # TCP established and assured, others once replied
     ESTABLISHED = "established"  # TCP established
-
-
-def next_hop_for(ports: PortTable, ingress: Vport, egress: Vport) -> NextHopKey:
-    """The next hop from one vport to another: port, MTU, what becomes of the tag, and tunnel.
-
-    What the packet came in, the eswitch has taken off before: only the egress counts.
-    """
-    operation, vlan = VlanOp.KEEP, 0
-    if egress.vlan != ingress.vlan:
-        if egress.vlan is None:
-            operation = VlanOp.POP
-        else:
-            operation = VlanOp.PUSH if ingress.vlan is None else VlanOp.SET
-            vlan = egress.vlan
-    return NextHopKey(egress.port, egress.mtu, operation, vlan, ports.tunnels.get(egress.id))
 
 
 def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Half | str | None:
@@ -101,7 +85,7 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         sport=pkt.sport,
         dport=pkt.dport,
         out_vport=egress.id,
-        next_hop=next_hop_for(ports, ports.by_id[in_vport], egress),
+        next_hop=NextHopKey(egress.id),
         flows=result.path,
         fdb=frozenset(result.fdb_dependencies),
         visits=tuple(visits),

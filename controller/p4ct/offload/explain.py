@@ -9,8 +9,9 @@ from p4ct.conntrack import Connection, Direction, Tracker, Tuple
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.offload.decide import half_of
 from p4ct.offload.manager import OffloadManager
+from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.recheck import ACK, sample_packet
-from p4ct.offload.record import Half, L2Key, NextHopKey
+from p4ct.offload.record import Half, L2Key
 from p4ct.offload.stations import Stations
 from p4ct.packet.text import format_mac
 from p4ct.pipeline.access import PeekConntrack
@@ -114,7 +115,7 @@ def _half(own: Tuple, link: L2Key) -> Half:
         sport=own.sport,
         dport=own.dport,
         out_vport=0,
-        next_hop=NextHopKey(0, 0, 0, 0),
+        next_hop=NextHopKey(0),
         flows=(),
         fdb=frozenset(),
         visits=(),

@@ -26,11 +26,12 @@ from p4ct.offload.decide import (
     must_leave,
     own_direction,
 )
+from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.paths import Paths
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.recheck import still_allowed
-from p4ct.offload.record import Half, L2Key, Member, NextHopKey, Record, RecordState
+from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
 from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result

@@ -31,9 +31,10 @@ from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.decide import TCP, must_leave
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import EntryMetadata, MemberMetadata, decode, encode
+from p4ct.offload.next_hops import NextHopKey, key_of
 from p4ct.offload.paths import Paths
 from p4ct.offload.recheck import decide_again
-from p4ct.offload.record import Half, L2Key, Member, NextHopKey, Record, RecordState
+from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
 from p4ct.offload.rounds import refuse_to_forget, zero_unknown
 
 __all__ = ["Drift", "reconcile"]
@@ -145,10 +146,10 @@ def _adopt_rows(
     found_l2: Iterable[L2PairEntry],
     found_hops: Iterable[NextHopEntry],
 ) -> tuple[dict[int, L2PairEntry], dict[int, NextHopEntry], list[L2PairEntry | NextHopEntry]]:
-    """Rows that entries may use, by number, and strays: rows that this controller never writes.
+    """Rows by number, and strays among them: rows that this controller would not write.
 
-    A stray gives a number that another row has, does what another row does, or does what we never
-    ask for; what uses it cannot stay, and then it goes as well.
+    A stray gives a number that another row has, does what another row does, or does what we do not
+    ask for (a vport has another port now, say); entries that use it cannot stay, and then it goes.
     """
     l2_rows: dict[int, L2PairEntry] = {}
     next_hops: dict[int, NextHopEntry] = {}
@@ -160,13 +161,11 @@ def _adopt_rows(
         l2_rows[row.l2_id] = row
         manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
     for hop in found_hops:
-        key = NextHopKey(hop.port, hop.mtu, hop.vlan_op, hop.vlan_id, hop.tunnel)
-        # Rows that drop or change MAC addresses are not ours.
-        ours = hop.kind == "output" or (hop.kind == "vxlan" and not hop.eth_src)
-        if not ours or manager.next_hops.number(key) is not None:
+        next_hops[hop.next_hop] = hop
+        key = key_of(manager.pipeline.ports, hop)
+        if key is None or manager.next_hops.number(key) is not None:
             strays.append(hop)
             continue
-        next_hops[hop.next_hop] = hop
         manager.next_hops.adopt(key, hop.next_hop, hop)
     return l2_rows, next_hops, strays
 
@@ -207,7 +206,7 @@ def _adopt(
         return halves
     for half, (_, hop) in zip(halves, rows, strict=True):
         if hop is None or manager.next_hops.number(half.next_hop) != hop.next_hop:
-            return "policy sends it elsewhere"
+            return "it is sent elsewhere now"
     return _enter(manager, pair, halves, metadata, before, now)
 
 
@@ -282,7 +281,7 @@ def _sketch(entry: CtEntry, row: L2PairEntry, members: list[Member]) -> Half:
         sport=key.sport,
         dport=key.dport,
         out_vport=0,
-        next_hop=NextHopKey(0, 0, 0, 0),
+        next_hop=NextHopKey(0),
         flows=(),
         fdb=frozenset(),
         visits=tuple(

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from p4ct.conntrack import Connection, Direction
 from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey
+from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.paths import Path
-from p4ct.packet.vxlan import Tunnel
 from p4ct.pipeline.flow import Flow
 
-__all__ = ["Half", "L2Key", "Member", "NextHopKey", "Record", "RecordState"]
+__all__ = ["Half", "L2Key", "Member", "Record", "RecordState"]
 
 
 class L2Key(NamedTuple):
@@ -22,17 +22,6 @@ class L2Key(NamedTuple):
     vport: int
     eth_src: bytes
     eth_dst: bytes
-
-
-class NextHopKey(NamedTuple):
-    """A row of `next_hop`: egress port, what happens to the VLAN tag (VlanOp by number), and the
-    tunnel that it goes into."""
-
-    port: int
-    mtu: int
-    vlan_op: int
-    vlan_id: int
-    tunnel: Tunnel | None = None
 
 
 class Half(NamedTuple):

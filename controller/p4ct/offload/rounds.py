@@ -27,10 +27,10 @@ from p4ct.eswitch.entries import (
     Op,
     WindowPair,
 )
-from p4ct.eswitch.enums import VlanOp
 from p4ct.offload import reasons, windows
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import encode
+from p4ct.offload.next_hops import next_hop_row
 from p4ct.offload.paths import Path
 from p4ct.offload.record import Half, Record, RecordState
 
@@ -163,15 +163,7 @@ def _acquire_rows(manager: OffloadManager, plan: _Plan, half: Half) -> tuple[int
     hop = half.next_hop
     next_hop, new = manager.next_hops.acquire(hop)
     if new:
-        entry = NextHopEntry(
-            next_hop,
-            "output" if hop.tunnel is None else "vxlan",
-            port=hop.port,
-            mtu=hop.mtu,
-            vlan_op=VlanOp(hop.vlan_op),
-            vlan_id=hop.vlan_id,
-            tunnel=hop.tunnel,
-        )
+        entry = next_hop_row(manager.pipeline.ports, hop, next_hop)
         plan.add(manager.next_hops.set_row(hop, entry), hop)
     return l2_id, next_hop
 

@@ -67,7 +67,7 @@ class Vport(msgspec.Struct, frozen=True):
 
 
 class PortTable:
-    """The vports of a switch, by id and by name; it does not change."""
+    """The vports of a switch, by id and by name; only `change` changes it."""
 
     __slots__ = ("_by_wire", "_ends", "by_id", "by_name", "numbers", "tunnels")
 
@@ -114,6 +114,19 @@ class PortTable:
             self._ends[tunnels[number].src, tunnels[number].vni] = number
         self.by_name = by_name
         self.numbers = {vport.name: vport.id for vport in by_id.values()}
+
+    def change(self, vports: Iterable[Vport]) -> list[Vport]:
+        """Give vports that are there another wire; answers what they were.
+
+        Ids, names, tags and the ends of tunnels stay. Raises PortError, changing nothing, if the
+        new wire is somebody else's.
+        """
+        changed = {vport.id: vport for vport in vports}
+        former = [self.by_id[number] for number in changed]
+        new = PortTable(changed.get(vport.id, vport) for vport in self.by_id.values())
+        for slot in PortTable.__slots__:
+            setattr(self, slot, getattr(new, slot))
+        return former
 
     def name(self, vport_id: int) -> str:
         """The name of a vport, or its number if there is none with that id."""

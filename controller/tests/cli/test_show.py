@@ -13,6 +13,7 @@ from p4ct.daemon.tuples import parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.packet import build
 from p4ct.pipeline.format import flow_line
+from p4ct.pipeline.ports import PortTable, Vport, Vxlan
 
 from ..offload.model import ACK, IP, IP6, MAC, SYN, Tcp, World, learn
 
@@ -282,3 +283,26 @@ def test_changes(capsys: Any) -> None:
         "no flow matches",
         "connections flushed: 3",
     ]
+
+
+def test_vport_list_and_move(world: World, capsys: Any) -> None:
+    offload(world)
+    rows = world.manager.next_hops
+    show.vports([views.vport(v, world.ports, rows) for v in world.ports.by_id.values()])
+    show.moved({"vports": ["ext"], "next_hops": 1, "entries": 2})
+    assert capsys.readouterr().out.splitlines() == [
+        "ID  NAME  KIND    PORT  TAG  MTU  NEXT HOP  ENTRIES  TUNNEL",
+        "1   vm1   vf      1     -    -    2         1        -",
+        "3   ext   uplink  3     -    -    1         1        -",
+        "moved: ext; next hops rewritten: 1, entries that follow: 2",
+    ]
+
+
+def test_vport_list_of_a_tunnel(capsys: Any) -> None:
+    way = Vxlan(7, "192.0.2.1", "192.0.2.2", "02:00:00:00:01:01", "02:00:00:00:01:02")
+    ports = PortTable([Vport(4, "far", 3, vlan=9, mtu=1450, vxlan=way)])
+    show.vports([views.vport(ports.by_id[4], ports, World().manager.next_hops)])
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "4   far   vf    3     9    1450  -         0        "
+        "vxlan 7 192.0.2.1 > 192.0.2.2 (02:00:00:00:01:01 > 02:00:00:00:01:02)"
+    )

@@ -20,6 +20,7 @@ from p4ct.eswitch.entries import (
     NextHopEntry,
     Op,
 )
+from p4ct.eswitch.enums import VlanOp
 from p4ct.offload.manager import OffloadOptions
 
 from .model import ACK, MAC, POLICY, ModelSwitch, Tcp, World, learn
@@ -149,7 +150,10 @@ def test_a_row_that_cannot_be_deleted_is_not_forgotten(world: World, switch: Uns
     "strays",
     [
         [NextHopEntry(1, "drop")],
-        [NextHopEntry(1, "output", port=3), NextHopEntry(2, "output", port=3)],
+        [
+            NextHopEntry(1, "output", port=3, vlan_op=VlanOp.POP),
+            NextHopEntry(2, "output", port=3, vlan_op=VlanOp.POP),
+        ],
     ],
 )
 def test_next_hops_of_somebody_else_go(

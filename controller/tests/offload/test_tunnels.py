@@ -73,7 +73,7 @@ def test_entries_into_a_tunnel_that_moved_do_not() -> None:
     again = World(switch=world.switch, ports=ports(remote="192.0.2.9"))
     drift = again.reconcile()
     assert drift.kept == 0
-    assert dict(drift.removed) == {"policy sends it elsewhere": 1}
+    assert dict(drift.removed) == {"it is sent elsewhere now": 1}
     assert again.switch.empty
 
 
