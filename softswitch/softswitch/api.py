@@ -330,6 +330,15 @@ class DataplaneApi(Protocol):
         """Lines of log_msg, and assert or assume statements that failed."""
         ...
 
+    def read_trace(self, timeout_s: float) -> list[tuple[str, str]]:
+        """(level, text) of each line, those of `read_log` with level "". A program that was loaded
+        with `trace` says what it does with each packet, at level "D", "T" or "E"."""
+        ...
+
+    def log_dropped(self) -> int:
+        """Lines that found no room, because nobody read them fast enough."""
+        ...
+
     def set_clock_ns(self, now_ns: int | None) -> None:
         """Stand the data plane's clock still at this time (tests, fuzzers); None: the real one."""
         ...

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -89,9 +90,10 @@ def _run(options: Options) -> NoReturn:
 
     credentials = _credentials(options)
     _say("Calling target program-options parser")
+    load_program = functools.partial(Program.load, trace=options.trace_packets)
     preloaded = None
     if program_json is not None:
-        preloaded = _load(Program.load, program_json, options.json_path)
+        preloaded = _load(load_program, program_json, options.json_path)
     stops: list[Callable[[], None]] = []
     try:
         dataplane = Dataplane(cpu_port=options.cpu_port, drop_port=options.drop_port)
@@ -99,7 +101,7 @@ def _run(options: Options) -> NoReturn:
         _add_ports(dataplane, options)
         if preloaded is not None:
             dataplane.load(preloaded)
-        pipelines = PipelineManager(dataplane, Program.load, preloaded=preloaded)
+        pipelines = PipelineManager(dataplane, load_program, preloaded=preloaded)
         service = Service(options.device_id, dataplane, pipelines)
         try:
             server = P4RuntimeServer(service, dataplane, options.address, credentials)
@@ -165,10 +167,20 @@ def _may_open_packet_sockets() -> bool:
 
 
 def _pump_log(dataplane: DataplaneApi, stopping: threading.Event) -> None:
-    """Log what the program says with log_msg."""
-    while not stopping.is_set():
-        for line in dataplane.read_log(1.0):
-            log.info("%s", line)
+    """Log what the program says with log_msg, and the trace of each packet."""
+    lost = 0
+    while True:
+        lines = dataplane.read_trace(1.0)
+        if not lines and stopping.is_set():
+            return
+        for letter, line in lines:
+            log.log(logs.LETTERS.get(letter, logging.INFO), "%s", line)
+        now_lost = dataplane.log_dropped()
+        if now_lost != lost:
+            log.warning(
+                "%d lines about packets were lost: more than can be written", now_lost - lost
+            )
+            lost = now_lost
 
 
 def _credentials(options: Options) -> grpc.ServerCredentials | None:

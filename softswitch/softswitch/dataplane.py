@@ -179,9 +179,18 @@ class Dataplane(Objects):
             return [frame for _, _, frame in _records(buffer, n)]
 
     def read_log(self, timeout_s: float) -> list[str]:
+        return [text for _, text in self.read_trace(timeout_s)]
+
+    def read_trace(self, timeout_s: float) -> list[tuple[str, str]]:
         buffer = ctypes.create_string_buffer(BUFFER)
         n = self._lib.ss_read_log(self._handle, buffer, BUFFER, int(max(timeout_s, 0) * 1e9))
-        return [text.decode("utf-8", "replace") for _, _, text in _records(buffer, n)]
+        return [
+            (chr(level) if level else "", text.decode("utf-8", "replace"))
+            for level, _, text in _records(buffer, n)
+        ]
+
+    def log_dropped(self) -> int:
+        return int(self._lib.ss_log_dropped(self._handle))
 
     # Idle timeouts
 

@@ -16,7 +16,14 @@ _LEVELS = {
     "error": logging.ERROR,
     "off": logging.CRITICAL + 1,
 }
-_LETTERS = {TRACE: "T", logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W"}
+LETTERS = {
+    "T": TRACE,
+    "D": logging.DEBUG,
+    "I": logging.INFO,
+    "W": logging.WARNING,
+    "E": logging.ERROR,
+}
+_LETTERS = {level: letter for letter, level in LETTERS.items()}
 
 
 class _Formatter(logging.Formatter):

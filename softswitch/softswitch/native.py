@@ -89,6 +89,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ss_read_packet_in": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_read_tap": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_read_log": (c_int64, (_SW, _P, c_size_t, c_int64)),
+    "ss_log_dropped": (_U64, (_SW,)),
     "ss_read_memory_port": (c_int64, (_SW, _U32, _P, c_size_t, c_int64)),
     "ss_set_tap": (None, (_SW, c_int)),
     "ss_set_clock": (None, (_SW, _U64)),

@@ -49,6 +49,12 @@ class Options:
     """Certificate, key and CA files, and whether clients must authenticate."""
     warnings: list[str] = field(default_factory=list[str])
 
+    @property
+    def trace_packets(self) -> bool:
+        """Is what happens to each packet to be logged? It makes forwarding slow."""
+        logged = self.log_console or self.log_file is not None
+        return logged and self.log_level in ("trace", "debug")
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -88,7 +94,10 @@ def _general() -> _Parser:
     add("--no-p4", action="store_true", help="start without a program; it is pushed later")
     add("--log-console", action="store_true", help="log to the standard output")
     add("--log-file", metavar="F", help="log to F.txt")
-    add("-L", "--log-level", choices=LEVELS, default="trace", help="default trace")
+    add("-L", "--log-level", choices=LEVELS, default="trace",
+        help="default trace: with --log-console or --log-file, each packet's way through parser,"
+        " tables and actions is logged, which is slow; debug leaves primitives out, info and above"
+        " log no packets and cost nothing")  # fmt: skip
     add("--log-flush", action="store_true", help="accepted; the log is always flushed")
     add("--max-port-count", type=int, default=512, metavar="N",
         help="ports are numbered below N (default 512)")  # fmt: skip

@@ -36,17 +36,23 @@ class Program:
 
     @classmethod
     def load(
-        cls, json_bytes: bytes, *, cache_dir: Path | None = None, sanitize: bool = False
+        cls,
+        json_bytes: bytes,
+        *,
+        cache_dir: Path | None = None,
+        sanitize: bool = False,
+        trace: bool = False,
     ) -> Program:
         """Parse BMv2 JSON 2.x and compile it (or take it from the cache).
 
         `cache_dir`: default `$XDG_CACHE_HOME/softswitch`. `sanitize`: build with the address and
         undefined-behaviour sanitizers; the process must have libasan preloaded.
+        `trace`: the program says in the log what it does with each packet, which makes it slow.
         Raises BadProgram, UnsupportedConstruct (names the construct and its source line),
         NoCompiler, CompilerFailed.
         """
         parsed = loader.load(json_bytes)
-        path = compiler.build_program(generate(parsed), cache_dir, sanitize=sanitize)
+        path = compiler.build_program(generate(parsed, trace=trace), cache_dir, sanitize=sanitize)
         return cls(
             tables={t.name: _table_info(parsed, t) for t in parsed.tables},
             counters={

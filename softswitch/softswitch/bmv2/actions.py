@@ -14,6 +14,7 @@ from softswitch.bmv2.reader import (
     as_hex,
     as_list,
     as_str,
+    fragment,
     get_dicts,
     get_int,
     get_str,
@@ -79,7 +80,7 @@ class PrimitiveReader:
         if len(args) != count:
             raise BadProgram(f"{where}: {count} parameters are expected, not {len(args)}")
         try:
-            return method(self, op, at, args, where)
+            return replace(method(self, op, at, args, where), source=fragment(call))
         except UnsupportedConstruct as error:
             if error.source_location or not at:
                 raise

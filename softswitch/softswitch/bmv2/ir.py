@@ -115,6 +115,8 @@ class Primitive:
     index: int = 0
     """Number of a counter, meter, register, calculation, field list or jump target."""
     text: str = ""
+    source: str = ""
+    """The P4 text, for traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,9 @@ class Conditional:
     condition: Expr
     true_next: NodeRef | None
     false_next: NodeRef | None
+    name: str = ""
+    location: Location = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

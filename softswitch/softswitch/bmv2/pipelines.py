@@ -15,6 +15,7 @@ from softswitch.bmv2.reader import (
     as_int,
     as_list,
     as_str,
+    fragment,
     get,
     get_bool,
     get_dicts,
@@ -103,6 +104,9 @@ class PipelineReader:
             condition,
             _next(nodes, obj.get("true_next"), where),
             _next(nodes, obj.get("false_next"), where),
+            get_str(obj, "name", where),
+            location(obj),
+            fragment(obj),
         )
 
     def _call(self, obj: Json, index: int, nodes: dict[str, ir.NodeRef]) -> ir.ActionCall:

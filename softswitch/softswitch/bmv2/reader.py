@@ -103,5 +103,12 @@ def location(obj: object) -> str:
     return f"{name}:{line}" if isinstance(name, str) and isinstance(line, int) else ""
 
 
+def fragment(obj: Json) -> str:
+    """The P4 text of an object's source_info, or ""."""
+    info: object = obj.get("source_info")
+    text = cast(Json, info).get("source_fragment") if isinstance(info, dict) else ""
+    return text if isinstance(text, str) else ""
+
+
 def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__

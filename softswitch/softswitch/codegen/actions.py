@@ -15,6 +15,7 @@ from softswitch.codegen.naming import (
     valid_name,
 )
 from softswitch.codegen.ranges import bounds
+from softswitch.codegen.trace import Trace
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
 SIGNATURE = "(struct ss_ctx *ctx, struct scratch *s, struct phv *p, const uint64_t *d)"
@@ -47,12 +48,14 @@ def writer_for(action: ir.Action | None, location: str) -> ExprWriter:
 class ActionWriter:
     """Writes primitives; needs the program for sizes, intrinsic fields and calculations."""
 
-    def __init__(self, program: ir.Program) -> None:
+    def __init__(self, program: ir.Program, trace: Trace) -> None:
         self._program = program
+        self._trace = trace
 
     def function(self, action: ir.Action) -> list[str]:
         out = [f"SS_HELPER void a{action.index}{SIGNATURE}", "{"]
         out.append("    (void)ctx; (void)s; (void)p; (void)d;")
+        out += self._trace.action(action)
         targets = {
             call.index for call in action.primitives if call.op in ("_jump", "_jump_if_zero")
         }
@@ -61,6 +64,7 @@ class ActionWriter:
                 out.append(f"L{i}:;")
             if call.op in ("_jump", "_jump_if_zero") and call.index <= i:
                 raise BadProgram(f"action {action.name}: a jump goes backwards")
+            out += self._trace.primitive(call)
             out += [f"    {line}" for line in self.primitive(call, action)]
         if len(action.primitives) in targets:
             out.append(f"L{len(action.primitives)}:;")

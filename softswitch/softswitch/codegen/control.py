@@ -11,6 +11,7 @@ from softswitch.bmv2 import ir
 from softswitch.codegen import keys
 from softswitch.codegen.actions import writer_for
 from softswitch.codegen.naming import data_words, field_name, literal, nbytes, param_words
+from softswitch.codegen.trace import Trace
 from softswitch.errors import BadProgram
 
 MATCH = {"exact": "SS_EXACT", "lpm": "SS_LPM", "ternary": "SS_TERNARY", "range": "SS_RANGE"}
@@ -73,8 +74,9 @@ def describe(program: ir.Program) -> list[str]:
 
 
 class ControlWriter:
-    def __init__(self, program: ir.Program, pipeline: ir.Pipeline) -> None:
+    def __init__(self, program: ir.Program, pipeline: ir.Pipeline, trace: Trace) -> None:
         self._program = program
+        self._trace = trace
         self._pipeline = pipeline
 
     def function(self) -> list[str]:
@@ -84,11 +86,18 @@ class ControlWriter:
             "{",
             "    struct ss_state *st = ctx->state;",
             "    (void)st; (void)s;",
+            *self._trace.pipeline(self._pipeline.name, "start"),
             f"    {self._goto(self._pipeline.init)}",
         ]
         for ref in self._ordered():
             out += [f"{_label(ref)}: {{", *(f"    {line}" for line in self._node(ref)), "}"]
-        return [*out, "end:", "    p->k.exit = 0;", "}"]
+        return [
+            *out,
+            "end:",
+            "    p->k.exit = 0;",
+            *self._trace.pipeline(self._pipeline.name, "end"),
+            "}",
+        ]
 
     def _successors(self, ref: ir.NodeRef) -> list[ir.NodeRef]:
         kind, index = ref
@@ -139,7 +148,12 @@ class ControlWriter:
         if kind == "conditional":
             c = self._pipeline.conditionals[index]
             test = writer_for(None, "").boolean(c.condition)
-            return [f"if ({test})", f"    {self._goto(c.true_next)}", self._goto(c.false_next)]
+            return [
+                *self._trace.condition(c, test),
+                f"if ({test})",
+                f"    {self._goto(c.true_next)}",
+                self._goto(c.false_next),
+            ]
         if kind == "call":
             call = self._pipeline.calls[index]
             return [*self._call(call.action, "NULL"), self._goto(call.next_node)]
@@ -179,6 +193,7 @@ class ControlWriter:
         out = [f"switch ({selector}) {{"]
         for action in dict.fromkeys(table.actions):
             out.append(f"case {action}:")
+            out += self._trace.action_entry(self._program.actions[action])
             out += [f"    {line}" for line in self._call(action, "d")]
             if table.by_hit:
                 out.append("    break;")
@@ -213,6 +228,7 @@ class ControlWriter:
             hit.append(f"{field_name(meter.result)} = {run} & {mask};")
         out = [
             f"const struct ss_table *t = &st->tables[{table.index}];",
+            *self._trace.lookup(table),
             *keys.build(table, "k"),
             f"struct ss_entry *e = {self._lookup(table)};",
             "const uint64_t *d = t->default_data;",
@@ -223,6 +239,7 @@ class ControlWriter:
             f"    d = e->words + {data};",
             "    action = e->action;",
             "}",
+            *self._trace.result(table),
             *self._switch(table, "action"),
         ]
         if table.by_hit:

@@ -6,16 +6,21 @@ from __future__ import annotations
 from softswitch.bmv2 import ir
 from softswitch.codegen import checksums, control, lifecycle, parser, phv
 from softswitch.codegen.actions import ActionWriter
+from softswitch.codegen.trace import Trace
 
 
-def generate(program: ir.Program) -> str:
-    """C text that exports `const struct ss_program ss_program` (see runtime/ss.h)."""
-    actions = ActionWriter(program)
+def generate(program: ir.Program, *, trace: bool = False) -> str:
+    """`trace`: say in the log what happens to each packet.
+
+    Returns C text that exports `const struct ss_program ss_program` (see runtime/ss.h)."""
+    tracing = Trace(trace)
+    actions = ActionWriter(program, tracing)
     hash_bytes = max([64, *(checksums.input_bytes(c) for c in program.calculations)])
     out = [
         '#include "ss.h"',
         '#include "ss_hash.h"',
         "#include <stdio.h>",
+        *tracing.include(),
         *phv.declare(program),
         f"#define HASH_BYTES {hash_bytes}",
         *lifecycle.TYPES.splitlines(),
@@ -26,12 +31,12 @@ def generate(program: ir.Program) -> str:
         out += checksums.function(calculation)
     for action in program.actions:
         out += actions.function(action)
-    out += parser.function(program, actions)
+    out += parser.function(program, actions, tracing)
     out += checksums.verify_function(program)
     out += checksums.update_function(program)
     for pipeline in (program.ingress, program.egress):
-        out += control.ControlWriter(program, pipeline).function()
-    out += lifecycle.LifecycleWriter(program).text()
+        out += control.ControlWriter(program, pipeline, tracing).function()
+    out += lifecycle.LifecycleWriter(program, tracing).text()
     out += [
         '__attribute__((visibility("default"))) extern const struct ss_program ss_program;',
         "const struct ss_program ss_program = {",

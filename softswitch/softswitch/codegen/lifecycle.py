@@ -11,6 +11,7 @@ from __future__ import annotations
 from softswitch.bmv2 import ir
 from softswitch.codegen import phv
 from softswitch.codegen.naming import field_name, literal, valid_name
+from softswitch.codegen.trace import Trace
 
 QUEUE = 16
 MAX_PASSES = 64
@@ -77,7 +78,9 @@ static void replicate(struct ss_ctx *ctx, struct scratch *s, const struct phv *p
         if (group->truncate && group->truncate < copy->k.truncate)
             copy->k.truncate = group->truncate;
         SET_RID
+        TRACE_BEGIN
         egress(ctx, s, copy, group->r[i].port);
+        TRACE_END
     }
     s->depth--;
 }
@@ -85,8 +88,9 @@ static void replicate(struct ss_ctx *ctx, struct scratch *s, const struct phv *p
 
 
 class LifecycleWriter:
-    def __init__(self, program: ir.Program) -> None:
+    def __init__(self, program: ir.Program, trace: Trace) -> None:
         self._program = program
+        self._trace = trace
 
     def text(self) -> list[str]:
         return [
@@ -116,7 +120,13 @@ class LifecycleWriter:
 
     def _common(self) -> list[str]:
         rid = self._set("intrinsic_metadata.egress_rid", "group->r[i].rid", "copy")
-        return COMMON.replace("SET_RID", rid[0].strip() if rid else "").splitlines()
+        says = self._trace.line("D", "Replicating packet on port {}", "group->r[i].port")
+        return (
+            COMMON.replace("SET_RID", rid[0].strip() if rid else "")
+            .replace("TRACE_BEGIN", "\n".join([*says, *self._trace.copy_begin()]))
+            .replace("TRACE_END", "\n".join(self._trace.copy_end()))
+            .splitlines()
+        )
 
     def _field_lists(self) -> list[str]:
         """Copies of preserved fields, between header vectors and into a waiting packet."""
@@ -184,6 +194,7 @@ class LifecycleWriter:
             "        const struct ss_replicas *session =",
             "            ctx->state->clone_sessions[p->k.clone_session];",
             "        p->k.clone = 0;",
+            *self._trace.line("D", "Cloning packet at egress"),
             "        if (session && s->depth + 2 < 2 * MAX_COPIES) {",
             "            struct phv *copy = &s->copies[s->depth++];",
             "            *copy = *p;",
@@ -197,12 +208,16 @@ class LifecycleWriter:
             "            ctx->ops->pass_limit(ctx);",
             "        }",
             "    }",
-            f"    if ({self._get('standard_metadata.egress_spec')} == ctx->drop_port)",
+            f"    if ({self._get('standard_metadata.egress_spec')} == ctx->drop_port) {{",
+            *self._trace.line("D", "Dropping packet at the end of egress"),
             "        return;",
+            "    }",
             "    update(s, p);",
+            *self._trace.deparsing(self._program.deparse_order),
             "    uint32_t head = headers_len(p);",
             "    uint32_t len = (uint32_t)ss_min64(head + p->k.payload_len, p->k.truncate);",
             "    if (p->k.recirculate_list) {",
+            *self._trace.line("D", "Recirculating packet"),
             "        struct item *item = push(ctx, s, len);",
             "        if (!item)",
             "            return;",
@@ -212,6 +227,7 @@ class LifecycleWriter:
             *self._set("standard_metadata.packet_length", "len", "item"),
             "        return;",
             "    }",
+            *self._trace.line("D", "Transmitting packet of size {} out of port {}", "len", "port"),
             "    uint8_t *out = ctx->ops->reserve(ctx, port, len);",
             "    if (out) {",
             "        deparse(s, p, head, out, len);",
@@ -254,9 +270,11 @@ class LifecycleWriter:
             "    ingress_pipeline(ctx, s, p);",
             "    if (p->k.clone) {",
             "        p->k.clone = 0;",
+            *self._trace.line("D", "Cloning packet at ingress"),
             "        clone_ingress(ctx, s, p, frame, len, port);",
             "    }",
             "    if (p->k.resubmit_list) {",
+            *self._trace.line("D", "Resubmitting packet"),
             "        struct item *item = push(ctx, s, len);",
             "        if (!item)",
             "            return;",
@@ -268,14 +286,18 @@ class LifecycleWriter:
             "    }",
             f"    uint32_t group = {self._get('intrinsic_metadata.mcast_grp')};",
             "    if (group) {",
+            *self._trace.line("D", "Multicast requested for packet"),
             *self._set("standard_metadata.instance_type", "5"),
             "        if (group < SS_MC_GROUPS)",
             "            replicate(ctx, s, p, ctx->state->mc_groups[group]);",
             "        return;",
             "    }",
             f"    uint32_t spec = {self._get('standard_metadata.egress_spec')};",
-            "    if (spec == ctx->drop_port)",
+            *self._trace.line("D", "Egress port is {}", "spec"),
+            "    if (spec == ctx->drop_port) {",
+            *self._trace.line("D", "Dropping packet at the end of ingress"),
             "        return;",
+            "    }",
             *self._set("standard_metadata.instance_type", "0"),
             "    egress(ctx, s, p, spec);",
             "}",
@@ -289,6 +311,7 @@ class LifecycleWriter:
             "{",
             "    struct scratch *s = ctx->state->scratch;",
             "    struct phv *p = &s->phv;",
+            *self._trace.received("port"),
             "    s->head = s->count = s->depth = s->passes = 0;",
             "    memset(&p->m, 0, sizeof(p->m));",
             *self._set("standard_metadata.ingress_port", "port"),

@@ -9,14 +9,15 @@ from softswitch.codegen import phv
 from softswitch.codegen.actions import ActionWriter, no_params
 from softswitch.codegen.expr import ExprWriter
 from softswitch.codegen.naming import field_name, is_wide, literal, nbytes, valid_name
+from softswitch.codegen.trace import Trace
 from softswitch.errors import UnsupportedConstruct
 
 MAX_STEPS = 10000
 
 
-def function(program: ir.Program, actions: ActionWriter) -> list[str]:
+def function(program: ir.Program, actions: ActionWriter, trace: Trace) -> list[str]:
     """`parse`: fills headers and validity, leaves payload and parser_error in p->k."""
-    writer = ParserWriter(program, actions)
+    writer = ParserWriter(program, actions, trace)
     out = [
         "static void parse(struct ss_ctx *ctx, struct scratch *s, struct phv *p,",
         "                  const uint8_t *cur, uint32_t left)",
@@ -24,6 +25,7 @@ def function(program: ir.Program, actions: ActionWriter) -> list[str]:
         "    uint32_t steps = 0;",
         f"    p->k.parser_error = {program.errors['NoError']};",
         "    (void)ctx; (void)s; (void)steps;",
+        *trace.parser_start(),
         f"    goto s{program.parser.init};",
     ]
     for i in writer.reachable():
@@ -32,14 +34,16 @@ def function(program: ir.Program, actions: ActionWriter) -> list[str]:
         "done:",
         "    p->k.payload = cur;",
         "    p->k.payload_len = left;",
+        *trace.parser_end(program.errors),
         "}",
     ]
     return out
 
 
 class ParserWriter:
-    def __init__(self, program: ir.Program, actions: ActionWriter) -> None:
+    def __init__(self, program: ir.Program, actions: ActionWriter, trace: Trace) -> None:
         self._program = program
+        self._trace = trace
         self._actions = actions
 
         def lookahead(offset: int, width: int) -> str:
@@ -61,7 +65,9 @@ class ParserWriter:
         state = self._program.parser.states[index]
         timeout = self._program.errors["ParserTimeout"]
         out = [f"if (++steps > {MAX_STEPS}) {{ p->k.parser_error = {timeout}; goto done; }}"]
+        out += self._trace.state(state)
         for op in state.ops:
+            out += self._trace.parser_op(op)
             out += self._op(op)
         return out + self._select(state)
 
@@ -117,7 +123,8 @@ class ParserWriter:
                 return self._actions.primitive(call, None)
 
     def _select(self, state: ir.ParseState) -> list[str]:
-        out = self._checks(*(part for part in state.key if isinstance(part, ir.Lookahead)))
+        out = self._trace.select(state)
+        out += self._checks(*(part for part in state.key if isinstance(part, ir.Lookahead)))
         for t in state.transitions:
             target = "done" if t.next_state is None else f"s{t.next_state}"
             tests = [] if t.value is None else self._tests(state, t.value, t.mask)

@@ -26,7 +26,7 @@ struct ss_switch *ss_new(uint32_t cpu_port, uint32_t drop_port)
     sw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (sw->event_fd < 0 || ss_queue_init(&sw->packet_in, QUEUE_BYTES) != SS_OK ||
         ss_queue_init(&sw->tap, QUEUE_BYTES) != SS_OK ||
-        ss_queue_init(&sw->log, MEMORY_PORT_BYTES) != SS_OK) {
+        ss_queue_init(&sw->log, QUEUE_BYTES) != SS_OK) {
         ss_free(sw);
         return NULL;
     }
@@ -34,6 +34,7 @@ struct ss_switch *ss_new(uint32_t cpu_port, uint32_t drop_port)
     sw->ctx.ops = &ss_ops;
     sw->ctx.owner = sw;
     sw->ctx.drop_port = drop_port;
+    sw->ctx.packet = UINT64_MAX; /* the first one in a trace is 0 */
     sw->ctx.start_ns = ss_now(sw);
     if (getrandom(&sw->ctx.random, sizeof(sw->ctx.random), 0) < 0)
         sw->ctx.random = sw->ctx.start_ns;

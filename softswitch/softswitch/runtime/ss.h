@@ -141,6 +141,9 @@ struct ss_ops {
     void (*commit)(struct ss_ctx *ctx);
     void (*log)(struct ss_ctx *ctx, const char *text);
     void (*pass_limit)(struct ss_ctx *ctx);
+    /* A line about the packet, from programs that are built with a trace. */
+    void (*trace)(struct ss_ctx *ctx, int level, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
 };
 
 struct ss_ctx {
@@ -150,6 +153,8 @@ struct ss_ctx {
     uint64_t now_ns, start_ns;
     uint32_t drop_port;
     uint64_t random;
+    uint64_t packet; /* numbers for the trace: of the packet, of this copy and of the last copy */
+    uint32_t copy, copies;
 };
 
 struct ss_program {

@@ -102,6 +102,8 @@ struct ss_state *ss_state_new(const struct ss_program *program);
 void ss_state_free(struct ss_state *state);
 
 extern const struct ss_ops ss_ops;
+void ss_trace_op(struct ss_ctx *ctx, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void ss_receive(struct ss_switch *sw, uint32_t port, const uint8_t *frame, uint32_t len);
 void ss_kick_all(struct ss_switch *sw);
 

@@ -121,6 +121,7 @@ const struct ss_ops ss_ops = {
     .commit = op_commit,
     .log = op_log,
     .pass_limit = op_pass_limit,
+    .trace = ss_trace_op,
 };
 
 /* One frame through the program; the caller holds the lock and kicks the rings afterwards. */
