@@ -3,6 +3,7 @@
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.format import conntrack_line
+from p4ct.conntrack.fragments import FragmentDropped, FragmentLimits, Reassembler
 from p4ct.conntrack.result import ConntrackFull, ConntrackInvalid, CtResult
 from p4ct.conntrack.state import CtState, Event, FlowState, TcpState
 from p4ct.conntrack.timeouts import Timeouts
@@ -17,6 +18,9 @@ __all__ = [
     "Direction",
     "Event",
     "FlowState",
+    "FragmentDropped",
+    "FragmentLimits",
+    "Reassembler",
     "TcpState",
     "Timeouts",
     "Tracker",

@@ -90,6 +90,7 @@ class _Checker:
         timeouts = self._timeouts(found.get("conntrack"))
         self._target(found.get("target"))
         self._offload(found.get("offload"))
+        self._fragments(found.get("conntrack"))
         router = self._router(found.get("pipeline"))
         files: dict[str, Path] = {}
         for section, key in (("program", "p4info"), ("program", "json"), ("pipeline", "flows")):
@@ -289,6 +290,19 @@ class _Checker:
             value = cast("float", getattr(offload.idle_timeout, name))
             if not 1 <= value <= 1e9:
                 self._add(f"offload.idle_timeout.{name}", "must be 1 to 1000000000 seconds")
+
+    def _fragments(self, conntrack: Conntrack | None) -> None:
+        if conntrack is None:
+            return
+        limits = conntrack.fragments
+        for name in ("min_size_v4", "min_size_v6"):
+            # Open vSwitch's lower bound: below it a port number could be split.
+            if not 400 <= getattr(limits, name) <= 65535:
+                self._add(f"conntrack.fragments.{name}", "must be 400 to 65535 bytes")
+        if not 1 <= limits.max_queued <= 1_000_000:
+            self._add("conntrack.fragments.max_queued", "must be 1 to 1000000 fragments")
+        if not 0 < limits.timeout <= 3600:
+            self._add("conntrack.fragments.timeout", "must be above 0 and at most 3600 seconds")
 
     def _place(self, name: str, value: str) -> Path:
         if "\0" in value or not value:

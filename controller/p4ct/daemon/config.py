@@ -72,12 +72,22 @@ class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     idle_timeout: IdleTimeout = IdleTimeout()
 
 
+class Fragments(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What `FragmentLimits` says of its fields."""
+
+    min_size_v4: int = 1200
+    min_size_v6: int = 1280
+    max_queued: int = 1000
+    timeout: float = 15.0
+
+
 class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The connection tracker. `timeouts` and `zone.N`: names as in the nf_conntrack sysctls."""
 
     max_connections: int = 262144
     tcp_loose: bool = True
     tcp_be_liberal: bool = False
+    fragments: Fragments = Fragments()
     timeouts: dict[str, float] = {}
     zone: dict[str, dict[str, float]] = {}
 

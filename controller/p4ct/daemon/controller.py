@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from p4ct.conntrack import Connection, Event, Tracker
+from p4ct.conntrack import Connection, Event, FragmentLimits, Tracker
 from p4ct.daemon.config import Config
 from p4ct.daemon.slow_path import SlowPath
 from p4ct.daemon.switch import ProgramFiles, Switch
@@ -64,7 +64,13 @@ class Controller:
             tcp_be_liberal=section.tcp_be_liberal,
         )
         self.tracker.on_event = self._conntrack_event
-        self.pipeline = Pipeline(config.ports, self.tracker)
+        limits = FragmentLimits(
+            section.fragments.min_size_v4,
+            section.fragments.min_size_v6,
+            section.fragments.max_queued,
+            section.fragments.timeout,
+        )
+        self.pipeline = Pipeline(config.ports, self.tracker, fragments=limits)
         self.pipeline.replace(flows, self.clock())
         has = program.contract.capabilities
         check = config.offload.window_check
@@ -228,6 +234,7 @@ class Controller:
         """Let connections expire."""
         while True:
             now = self.clock()
+            self.pipeline.fragments.expire(now)
             deadline = self.tracker.next_deadline()
             if deadline is None or deadline > now:
                 wait = EXPIRY_PERIOD if deadline is None else min(deadline - now, EXPIRY_PERIOD)

@@ -67,8 +67,10 @@ class SlowPath:
         pkt = parse(frame, info.frame_length)
         watched = self.manager.punted(info)
         result = self.pipeline.process(pkt, vport.id, now)
+        pkt = result.pkt  # whole, if it came in fragments
         if (
             watched is not None
+            and result.ct
             and info.window_verdict in _AHEAD
             and all(visit.connection is not None for visit in result.ct)
         ):
@@ -80,7 +82,7 @@ class SlowPath:
         if ending:
             self._hold(pkt, vport.id, result, ending, priority)
         else:
-            self.wire.deliver(pkt, vport.id, result.outputs, priority)
+            self.wire.deliver(pkt, vport.id, result.outputs, priority, result.cuts)
 
     def _hold(
         self,
@@ -107,7 +109,7 @@ class SlowPath:
                 # Decided by a policy that no longer holds; its sender will repeat it.
                 self.drops["policy changed while the packet was held"] += 1
             else:
-                self.wire.deliver(pkt, in_port, result.outputs, priority)
+                self.wire.deliver(pkt, in_port, result.outputs, priority, result.cuts)
 
         for record in ending:
             record.on_gone.append(gone)

@@ -187,6 +187,10 @@ async def status(controller: Controller, fresh: bool) -> Json:
             "sent": slow.sent,
             "decapsulated": slow.wire.decapsulated,
             "too_big": dict(slow.wire.too_big),
+            "fragments": {
+                "waiting": len(controller.pipeline.fragments),
+                "reassembled": controller.pipeline.fragments.packets,
+            },
         },
         "punts": dict(slow.punts),
         "eswitch_punts": eswitch_punts,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from p4ct.eswitch.entries import PuntInfo
 from p4ct.packet.build import pop_vlan, push_vlan
+from p4ct.packet.fragment import Cuts, cut
 from p4ct.packet.parse import Packet, parse
 from p4ct.packet.too_big import fragments, ip_length, may_be_fragmented, too_big_answer
 from p4ct.packet.vxlan import decapsulate, encapsulate
@@ -65,11 +66,25 @@ class Wire:
         vport = self.ports.on_wire(port, (found.dst, found.vni), vlan)
         return None if vport is None else (vport, found.frame)
 
-    def deliver(self, pkt: Packet, in_port: int, outputs: Sequence[int], priority: int = 0) -> None:
-        """Send the packet, which came in on vport `in_port`, to vports.
+    def deliver(
+        self,
+        pkt: Packet,
+        in_port: int,
+        outputs: Sequence[int],
+        priority: int = 0,
+        cuts: Cuts | None = None,
+    ) -> None:
+        """Send the packet, which came in on vport `in_port`, to vports; with cuts in fragments.
 
         A tag that it leaves with has the priority of the one that it came with, as in hardware.
         """
+        if cuts is None:
+            self._deliver(pkt, in_port, outputs, priority)
+            return
+        for frame in cut(pkt, cuts):
+            self._deliver(parse(frame), in_port, outputs, priority)
+
+    def _deliver(self, pkt: Packet, in_port: int, outputs: Sequence[int], priority: int) -> None:
         answered = False
         for number in outputs:
             vport = self.ports.by_id[number]

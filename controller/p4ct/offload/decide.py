@@ -61,7 +61,7 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         return f"{reasons.PROTOCOL}: IP protocol {pkt.proto}"
     if result.verdict == "drop":
         return f"{reasons.POLICY_DROPS}: {result.drop_reason}"
-    if pkt.error or pkt.frag or pkt.options:
+    if pkt.error or pkt.frag or pkt.options or result.cuts is not None:
         return None
     if pkt.proto == TCP and pkt.flags & (SYN | ACK) == SYN:
         return None

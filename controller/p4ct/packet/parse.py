@@ -35,7 +35,8 @@ ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY = 128, 129
 ICMPV6_NEIGHBOR_SOLICIT, ICMPV6_NEIGHBOR_ADVERT = 135, 136
 
 # IPv6 extension headers that are walked through (RFC 8200 section 4, RFC 4302)
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DEST_OPTIONS = 0, 43, 44, 51, 60
+_HOP_BY_HOP, _ROUTING, EXTENSION_FRAGMENT, _AH, _DEST_OPTIONS = 0, 43, 44, 51, 60
+_EXTENSIONS = (_HOP_BY_HOP, _ROUTING, EXTENSION_FRAGMENT, _AH, _DEST_OPTIONS)
 
 _ETHERNET = Struct("!6s6sH").unpack_from
 _TAG = Struct("!HH").unpack_from
@@ -223,7 +224,7 @@ def _parse_ipv6(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
     pkt.ttl = ttl
     l4 = offset + 40
     end = l4 + payload
-    while proto in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DEST_OPTIONS):
+    while proto in _EXTENSIONS:
         pkt.options = True
         pkt.l4_offset = l4
         pkt.l4_len = end - l4
@@ -232,18 +233,13 @@ def _parse_ipv6(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
             pkt.error = "truncated IPv6 extension header"
             return
         following, units, fragment = _EXTENSION(frame, l4)
-        if proto == _FRAGMENT:
-            length = 8
-        elif proto == _AH:
-            length = (units + 2) * 4
-        else:
-            length = (units + 1) * 8
+        length = extension_length(proto, units)
         if end < l4 + length:
             pkt.proto = proto
             pkt.error = "truncated IPv6 extension header"
             return
         l4 += length
-        if proto == _FRAGMENT and fragment & 0xFFF9:
+        if proto == EXTENSION_FRAGMENT and fragment & 0xFFF9:
             if fragment & 0xFFF8:
                 # What follows is the middle of something: it must not be read as a header.
                 pkt.frag = 2
@@ -262,6 +258,13 @@ def _parse_ipv6(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
         _parse_udp(pkt, frame, l4, length)
     elif proto == PROTO_ICMPV6:
         _parse_icmp(pkt, frame, l4, length)
+
+
+def extension_length(proto: int, units: int) -> int:
+    """Bytes of an IPv6 extension header whose second byte is `units`."""
+    if proto == EXTENSION_FRAGMENT:
+        return 8
+    return (units + 2) * 4 if proto == _AH else (units + 1) * 8
 
 
 def _parse_tcp(pkt: Packet, frame: bytes, offset: int, length: int) -> None:

@@ -13,7 +13,14 @@ from p4ct.packet.build import icmp_frame
 from p4ct.packet.checksum import checksum
 from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, Packet
 
-__all__ = ["fragments", "ip_length", "may_be_fragmented", "too_big_answer"]
+__all__ = [
+    "fragments",
+    "ip_length",
+    "later_header",
+    "may_be_fragmented",
+    "sized_header",
+    "too_big_answer",
+]
 
 _U16 = Struct("!H")
 _MTU = Struct("!HH").pack
@@ -54,7 +61,7 @@ def fragments(pkt: Packet, mtu: int) -> list[bytes]:
     payload = frame[pkt.l4_offset : pkt.l4_offset + pkt.l4_len]
     flags = _U16.unpack_from(header, 6)[0]
     more, offset = flags & _MORE_FRAGMENTS, flags & _OFFSET
-    later = header[:20] + _copied_options(header[20:])
+    later = later_header(header)
     result: list[bytes] = []
     position = 0
     while position < len(payload):
@@ -63,12 +70,13 @@ def fragments(pkt: Packet, mtu: int) -> list[bytes]:
         last = len(payload) - position <= room
         piece = payload[position : position + (room if last else room & ~7)]
         field = (more if last else _MORE_FRAGMENTS) | offset + position // 8
-        result.append(link + _sized(own, len(piece), field) + piece)
+        result.append(link + sized_header(own, len(piece), field) + piece)
         position += len(piece)
     return result
 
 
-def _sized(header: bytes, payload: int, fragment: int) -> bytes:
+def sized_header(header: bytes, payload: int, fragment: int) -> bytes:
+    """An IPv4 header (with options) before `payload` bytes; `fragment`: flags and offset."""
     size = len(header)
     fresh = bytearray(header)
     fresh[0] = 0x40 | size // 4
@@ -77,6 +85,11 @@ def _sized(header: bytes, payload: int, fragment: int) -> bytes:
     _U16.pack_into(fresh, 10, 0)
     _U16.pack_into(fresh, 10, checksum(bytes(fresh)))
     return bytes(fresh)
+
+
+def later_header(header: bytes) -> bytes:
+    """The IPv4 header of the fragments after the first; lengths and checksum are yet to be set."""
+    return header[:20] + _copied_options(header[20:])
 
 
 def _copied_options(options: bytes) -> bytes:

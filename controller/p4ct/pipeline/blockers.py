@@ -78,7 +78,7 @@ def find_blockers(result: Result, ports: PortTable) -> list[str]:
             blockers.append(f"invalid in zone {visit.zone}: {visit.result.reason}")
         elif state & _RELATED and pkt.proto in (ICMP, ICMPV6):
             blockers.append(f"ICMP error related to a connection of zone {visit.zone}")
-    if pkt.frag:
+    if pkt.frag or result.cuts is not None:
         blockers.append("fragment: an entry matches whole packets only")
     uncovered = result.looked_at.without(covered_by_connection_entry(pkt))
     blockers += [f"looks at {name}" for name in uncovered.names()]

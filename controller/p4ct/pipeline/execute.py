@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from p4ct.conntrack import FragmentLimits, Reassembler
 from p4ct.pipeline.access import ConntrackAccess, PeekConntrack
 from p4ct.pipeline.actions import Output, Resubmit
 from p4ct.pipeline.classifier import Classifier
@@ -48,7 +49,12 @@ class Pipeline:
     """Flow tables over a set of vports. Pure: `now` (seconds, any epoch) is passed in."""
 
     def __init__(
-        self, ports: PortTable, tracker: ConntrackAccess, *, macs: MacTable | None = None
+        self,
+        ports: PortTable,
+        tracker: ConntrackAccess,
+        *,
+        macs: MacTable | None = None,
+        fragments: FragmentLimits | None = None,
     ) -> None:
         self.ports = ports
         self.tracker = tracker
@@ -57,6 +63,7 @@ class Pipeline:
         """Goes up by one with every change of the flows."""
         self.drops: Counter[str] = Counter()
         """Dropped packets by reason; the sum over all reasons is the number of drops."""
+        self.fragments = Reassembler(fragments or FragmentLimits(), self.drops)
         self._switch = LearningSwitch(ports, self.macs)
         self._flows: dict[tuple[int, int, Match], Flow] = {}
         self._tables: dict[int, Classifier] = {}
@@ -131,6 +138,8 @@ class Pipeline:
             else:
                 del self._tables[table]
         self.version += 1
+        # What waits has come as far as it is by flows of before.
+        self.fragments.clear("policy changed")
         return change
 
     def process(
@@ -160,6 +169,7 @@ class Pipeline:
                 self._tables,
                 self._switch,
                 access,
+                self.fragments,
                 result,
                 in_port,
                 now,
@@ -167,7 +177,7 @@ class Pipeline:
                 trace=story,
             )
             run.process()
-        if effects and not result.outputs:
+        if effects and not result.outputs and not result.held:
             self.drops[result.drop_reason] += 1
         if story is not None:
             story.end(result)

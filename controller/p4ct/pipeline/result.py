@@ -11,6 +11,7 @@ from p4ct.pipeline.flow import Flow
 
 if TYPE_CHECKING:
     from p4ct.conntrack import Connection, CtResult
+    from p4ct.packet.fragment import Cuts
     from p4ct.packet.parse import Packet
     from p4ct.pipeline.ports import PortTable
 
@@ -50,9 +51,11 @@ class Result:
         "_blockers",
         "_ports",
         "ct",
+        "cuts",
         "drop_reason",
         "fdb_dependencies",
         "flood",
+        "held",
         "learned",
         "looked_bits",
         "outputs",
@@ -63,6 +66,11 @@ class Result:
 
     def __init__(self, pkt: Packet, ports: PortTable, version: int) -> None:
         self.pkt = pkt
+        """The packet; once ct() has put fragments together, the whole one."""
+        self.cuts: Cuts | None = None
+        """How it was cut into fragments, if it was: it leaves as it came."""
+        self.held = False
+        """A fragment that ct() keeps until its packet is whole: no output, and no drop."""
         self._ports = ports
         self.version = version
         """`Pipeline.version` when the packet was resolved."""
@@ -83,8 +91,10 @@ class Result:
         self._blockers: list[str] | None = None
 
     @property
-    def verdict(self) -> Literal["forward", "drop"]:
-        """`forward` if there is an output."""
+    def verdict(self) -> Literal["forward", "drop", "hold"]:
+        """`forward` if there is an output; `hold`: a fragment that waits for others."""
+        if self.held:
+            return "hold"
         return "forward" if self.outputs else "drop"
 
     @property
@@ -103,5 +113,5 @@ class Result:
         return self._blockers
 
     def __repr__(self) -> str:
-        what = self.outputs if self.outputs else self.drop_reason
+        what = self.outputs or self.drop_reason
         return f"Result({self.verdict}, {what!r})"

@@ -9,7 +9,9 @@ The semantics are those of OVS (ofproto-dpif-xlate.c and the datapath's `ct` and
 - with `table`, a copy resumes there with the ct fields set, and when it is done the original goes
   on with its list; without `table`, nobody gets to see the ct fields. Either way the fields of the
   original are cleared;
-- an invalid packet is not committed, and a full connection table drops the packet.
+- an invalid packet is not committed, and a full connection table drops the packet;
+- `ct` keeps a fragment until its packet is whole; the whole packet takes the place of the fragment
+  that completed it, and goes on where that one was (`handle_fragments` of the datapath).
 
 Limits: a packet that exceeds one is dropped whole. Resubmits and recirculations are counted over
 all copies of the packet, where OVS starts anew for each copy, so that work is bounded for certain.
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p4ct.conntrack import ConntrackFull, ConntrackInvalid
+from p4ct.conntrack import ConntrackFull, ConntrackInvalid, FragmentDropped, Reassembler
 from p4ct.pipeline.access import ConntrackAccess
 from p4ct.pipeline.actions import (
     Action,
@@ -53,11 +55,15 @@ MAX_RECIRCULATIONS = 8
 _CT_STATE, _CT_ZONE, _CT_MARK = int(Field.CT_STATE), int(Field.CT_ZONE), int(Field.CT_MARK)
 _IN_PORT = int(Field.IN_PORT)
 _IN_PORT_BIT = 1 << _IN_PORT
-_INVALID = 0x10
+_INVALID, _RELATED = 0x10, 0x04
 
 
 class _Abort(Exception):
     """The packet is dropped here and now; the argument is the reason."""
+
+
+class _Held(Exception):
+    """The packet is a fragment that waits for the others."""
 
 
 class _Frame:
@@ -83,8 +89,10 @@ class Run:
     """Processes one packet; used once."""
 
     __slots__ = (
+        "_count",
         "_ct",
         "_effects",
+        "_fragments",
         "_frames",
         "_in_port",
         "_key",
@@ -105,6 +113,7 @@ class Run:
         tables: dict[int, Classifier],
         switch: LearningSwitch,
         ct: ConntrackAccess,
+        fragments: Reassembler,
         result: Result,
         in_port: int,
         now: float,
@@ -115,6 +124,8 @@ class Run:
         self._tables = tables
         self._switch = switch
         self._ct = ct
+        self._fragments = fragments
+        self._count = 1  # frames that the packet came in
         self._pkt: Packet = result.pkt
         self._in_port = in_port
         self._now = now
@@ -139,8 +150,10 @@ class Run:
         except _Abort as abort:
             self._reason = str(abort)
             result.outputs.clear()
+        except _Held:
+            result.held = True
         result.path = tuple(self._path)
-        if not result.outputs:
+        if not result.outputs and not result.held:
             result.drop_reason = self._reason or "no output action"
 
     def _work(self) -> None:
@@ -198,7 +211,7 @@ class Run:
             self._reason = f"no flow in table {table}"
             return False
         if self._effects:
-            flow.n_packets += 1
+            flow.n_packets += self._count
             flow.n_bytes += self._pkt.wire_len
         self._path.append(flow)
         if not flow.actions:
@@ -245,9 +258,12 @@ class Run:
     def _do_ct(self, action: Ct, frame: _Frame) -> None:
         visit = self._tracked
         if visit is None or visit.zone != action.zone:
+            if self._pkt.frag and self._effects and not self._pkt.error:
+                self._reassemble(action)
             found = self._ct.track(self._pkt, action.zone, self._now)
             visit = self._tracked = CtVisit(action.zone, found)
             self.result.ct.append(visit)
+            self._count_fragments(visit)
         if action.commit and not visit.committed and not int(visit.result.state) & _INVALID:
             self._commit(visit)
         if self._trace is not None:
@@ -266,7 +282,30 @@ class Run:
         if not self._enter(action.table, 0, frame.forks + 1, fork=True, tracked=visit):
             self._clear_ct_fields()
 
+    def _reassemble(self, action: Ct) -> None:
+        """Go on with the whole packet, if this was the fragment that it lacked."""
+        if self.result.outputs:
+            # What goes out before ct() would be fragments, and what comes after it the packet.
+            raise _Abort("fragment: an output before ct()")
+        try:
+            table = -1 if action.table is None else action.table
+            whole = self._fragments.take(self._pkt, action.zone, table, self._in_port, self._now)
+        except FragmentDropped as dropped:
+            raise _Abort(str(dropped)) from None
+        if whole is None:
+            raise _Held
+        self._pkt = self.result.pkt = whole.packet
+        self.result.cuts = whole.cuts
+        self._count = len(whole.cuts.sizes)
+        self._key = build_key(whole.packet, self._in_port)
+
+    def _count_fragments(self, visit: CtVisit) -> None:
+        """Conntrack has counted one packet; what came, and will leave, are fragments."""
+        if self._count > 1 and visit.connection and not int(visit.result.state) & _RELATED:
+            visit.connection.packets[visit.result.direction] += self._count - 1
+
     def _commit(self, visit: CtVisit) -> None:
+        new = visit.connection is None
         try:
             visit.connection = self._ct.commit(visit.result, self._pkt, self._now)
         except ConntrackFull:
@@ -275,6 +314,8 @@ class Run:
             # Tracked as +new, but nothing that could begin a connection.
             raise _Abort("ct(commit): the packet begins no connection") from None
         visit.committed = True
+        if new:
+            self._count_fragments(visit)
 
     def _clear_ct_fields(self) -> None:
         key = self._key

@@ -114,10 +114,12 @@ class ModelSwitch:
         hit = CtHit.MISS
         if entry is not None:
             hit = CtHit.FORWARD if isinstance(entry.action, CtForward) else CtHit.DRAIN
-        reason = PuntReason.MISS
+        reason = PuntReason.FRAGMENT if pkt.frag else PuntReason.MISS
         verdict = WindowVerdict.NOT_CHECKED
         if pkt.proto == 6 and (pkt.flags & (SYN | FIN | RST) or not pkt.flags & ACK):
             reason = PuntReason.TCP_SYN if pkt.flags & SYN else PuntReason.TCP_FIN
+        elif pkt.frag:
+            pass
         elif hit is CtHit.DRAIN:
             reason = PuntReason.DRAIN
         elif (

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fragments with real traffic between Mininet hosts. P4CT_TEST_TARGET=bmv2: the other target."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PRIVATE = [sys.executable, str(ROOT / "tools" / "private.py"), "--", sys.executable, "-m"]
+EXPECTED = {
+    "ping -s 4000 10.0.0.3",
+    "ping -s 4000 fd00::3",
+    "UDP of 4000 bytes to 10.0.0.3, offloaded",
+    "UDP of 4000 bytes to fd00::3, offloaded",
+    "fragments in order",
+    "fragments out of order",
+    "fragments repeated",
+    "fragments with a gap",
+    "fragments overlapping",
+    "nothing is left in the switch",
+    "no process, interface or socket is left",
+}
+
+
+def test_conntrack_with_real_traffic() -> None:
+    target = os.environ.get("P4CT_TEST_TARGET", "softswitch")
+    command = [*PRIVATE, "topo.conntrack.run", "--target", target]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads((ROOT / "build" / "conntrack.json").read_text("utf-8"))
+    verdicts = {item["name"]: item["ok"] for item in report["expectations"]}
+    assert verdicts == dict.fromkeys(EXPECTED, True)
