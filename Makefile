@@ -11,6 +11,7 @@ MAKEFLAGS += --no-print-directory
 TARGET ?= softswitch
 TEST ?=
 PACKETS ?= 5000
+TRACES ?=
 SEED ?=
 PTF_TARGETS := softswitch bmv2
 ifeq ($(filter $(TARGET),$(PTF_TARGETS)),)
@@ -26,14 +27,14 @@ test_path := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py$(subst $() ,,$
 
 test_file := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py)
 
-.PHONY: help run cli test check lint types imports drift unit ptf differential topo-test p4 bench \
-        doctor shell clean setup lock _ptf_bmv2 _ptf_file
+.PHONY: help run cli test check lint types imports drift unit ptf differential fuzz-conntrack \
+        topo-test p4 bench doctor shell clean setup lock _ptf_bmv2 _ptf_file
 
 help: ## this list
 	@echo 'p4ct: connection-tracking offload to a P4 eswitch.  Start with: make run'
 	@echo
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
-	  | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	  | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  TARGET=softswitch|bmv2 chooses the switch for run, cli and ptf (default softswitch).'
 	@echo '  TEST=file[.Class[.method]] chooses the packet tests for ptf.'
@@ -94,6 +95,10 @@ _ptf_bmv2:
 
 differential: setup ## random packets on softswitch and bmv2, all must be equal [PACKETS=5000 SEED=]
 	@$(private) $(python) ptf_tests/differential --packets $(PACKETS) $(if $(SEED),--seed $(SEED))
+
+fuzz-conntrack: setup ## random packets, the kernel's conntrack against p4ct's [SEED=n TRACES=5000]
+	@PYTHONPATH=controller/tests $(private) $(python) -m against_kernel $(if $(TRACES),--traces $(TRACES)) \
+	  $(if $(SEED),--seed $(SEED))
 
 topo-test: setup ## the topology's tests, the whole scenario among them
 	@echo '== topology, end to end'

@@ -152,13 +152,16 @@ def port() -> Finding:
     return Finding(f"port {GRPC_PORT}", True, "free", optional=True)
 
 
-def optional_command(name: str, purpose: str) -> Callable[[], Finding]:
-    """A check of a program that p4ct works without."""
+def optional_command(name: str, purpose: str, package: str = "") -> Callable[[], Finding]:
+    """A check of a program that p4ct works without; `package` is Debian's, if it has one."""
 
     def check() -> Finding:
         path = find_command(name)
         if path is None:
-            remedy = f"only {purpose} needs it; build it from its sources (no Debian package)"
+            how = "build it from its sources (no Debian package)"
+            if package:
+                how = f"sudo apt-get install --no-install-recommends {package}"
+            remedy = f"only {purpose} needs it; {how}"
             return Finding(name, False, "not on the PATH", remedy, optional=True)
         code, said = first_line([path, "--version"])
         return Finding(name, code == 0, f"{path}: {said}", "it does not start", optional=True)
@@ -178,6 +181,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     namespaces,
     packet_sockets,
     port,
+    optional_command("nft", "the comparison with the kernel's conntrack", "nftables"),
     optional_command("p4c-bm2-ss", "make p4"),
     optional_command("simple_switch_grpc", "TARGET=bmv2"),
 )

@@ -265,9 +265,11 @@ def _check_rst(
         if tcp.last_segment is _ACK and tcp.last_dir == direction and pkt.seq == tcp.last_end:
             return _ACCEPT, new, True  # follows the segment just sent
         new = state  # not exact: the receiver may answer with a challenge ACK and live on
-    answered_syn = conn.seen_reply and tcp.last_segment is Segment.SYN
-    answered_ack = not conn.assured and tcp.last_segment is _ACK
-    if (answered_syn or answered_ack) and pkt.ack == tcp.last_end:
+    if tcp.last_segment is Segment.SYN:
+        answers = conn.seen_reply and tcp.last_dir != direction  # a SYN that we let through
+    else:
+        answers = not conn.assured and tcp.last_segment is _ACK
+    if answers and pkt.ack == tcp.last_end:
         return _ACCEPT, new, False
     if (
         state is _SYN_SENT

@@ -83,6 +83,15 @@ def test_rst_answering_an_ignored_syn_closes(wire: Any) -> None:
     assert (wire.conn.state_name, left(wire)) == ("CLOSE", 10)
 
 
+def test_rst_after_ones_own_ignored_syn_answers_nothing(wire: Any) -> None:
+    """Only the other side can answer it: from the same side the window decides."""
+    wire.handshake()
+    wire.tcp(ORIG, "S", seq=700_000_000)
+    result = wire.tcp(ORIG, "RA", seq=0, ack=700_000_001)
+    assert result.state & CtState.INV
+    assert wire.conn.state_name == "ESTABLISHED"
+
+
 @pytest.mark.parametrize("direction", [ORIG, REPLY])
 def test_syn_after_fin_reopens(wire: Any, direction: Direction) -> None:
     old = wire.handshake()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of traces. A new kind is one more row: its writer, and what the router needs for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p4ct.conntrack import Tracker
+
+from .compare import Following
+from .subject import Subject
+from .tcp_traces import TcpWriter
+
+Writer = Callable[[random.Random, int], Following]
+"""From a random source and the IP version, what gives the packets of one trace."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """share: traces of this kind for each TCP trace.
+
+    rules: nftables text beside the reporting rules (NAT, helpers).   sysctls: of the router, below
+    net/netfilter/nf_conntrack_, with their values.   subject: p4ct set up to match.
+    """
+
+    writer: Writer
+    share: float = 0.1
+    rules: str = ""
+    sysctls: tuple[tuple[str, int], ...] = ()
+    subject: Callable[[], Subject] = lambda: Subject(Tracker())
+
+
+def _tcp(rng: random.Random, version: int) -> Following:
+    return TcpWriter(rng)
+
+
+KINDS: dict[str, Kind] = {
+    "tcp": Kind(_tcp, 1.0),
+    "tcp liberal": Kind(
+        _tcp,
+        sysctls=(("tcp_be_liberal", 1),),
+        subject=lambda: Subject(Tracker(tcp_be_liberal=True)),
+    ),
+    "tcp strict": Kind(
+        _tcp,
+        sysctls=(("tcp_loose", 0), ("tcp_max_retrans", 1)),
+        subject=lambda: Subject(Tracker(tcp_loose=False, tcp_max_retrans=1)),
+    ),
+    "tcp any rst": Kind(
+        _tcp,
+        sysctls=(("tcp_ignore_invalid_rst", 1),),
+        subject=lambda: Subject(Tracker(tcp_ignore_invalid_rst=True)),
+    ),
+}
