@@ -12,6 +12,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from softswitch.api_objects import (
+    ActionInfo,
+    Digest,
+    DigestInfo,
+    Group,
+    GroupMember,
+    Member,
+    ProfileApi,
+    ProfileInfo,
+    WeightedAction,
+)
+
+__all__ = [
+    "ActionInfo",
+    "CounterInfo",
+    "DataplaneApi",
+    "DefaultAction",
+    "Digest",
+    "DigestInfo",
+    "Entry",
+    "Group",
+    "GroupMember",
+    "Key",
+    "KeyInfo",
+    "MatchKind",
+    "Member",
+    "MeterConfig",
+    "MeterInfo",
+    "MeterUnit",
+    "PortStats",
+    "ProfileApi",
+    "ProfileInfo",
+    "ProgramInfo",
+    "RegisterInfo",
+    "Stats",
+    "TableInfo",
+    "TapCallback",
+    "WeightedAction",
+]
+
 MatchKind = Literal["exact", "ternary", "lpm", "range"]
 MeterUnit = Literal["packets", "bytes"]
 Key = tuple[tuple[int, int], ...]
@@ -32,24 +72,18 @@ class KeyInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class ActionInfo:
-    """An action and its run-time parameters as (name, width in bits)."""
-
-    name: str
-    params: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """A table entry.
 
     `priority`: P4Runtime's sense, higher wins; 0 in tables of exact and lpm keys only.
     `packets`, `bytes` (direct counter) and `time_since_last_hit_ns` are filled in on reads and
     ignored on writes. `time_since_last_hit_ns` counts from insertion until the first hit.
+    Tables with a profile: exactly one of `member`, `group` and `one_shot` is set, and `action` is
+    empty; elsewhere none of them. A one-shot set is read back as it was written.
     """
 
     key: Key
-    action: str
+    action: str = ""
     params: tuple[int, ...] = ()
     priority: int = 0
     idle_timeout_ns: int = 0
@@ -59,6 +93,9 @@ class Entry:
     packets: int = 0
     bytes: int = 0
     time_since_last_hit_ns: int = 0
+    member: int | None = None
+    group: int | None = None
+    one_shot: tuple[WeightedAction, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +126,8 @@ class TableInfo:
     const_default_action: bool
     const_entries: tuple[Entry, ...]
     is_const_table: bool
+    profile: str | None = None
+    """The action profile of an indirect table; `actions` are then those of its members."""
 
     @property
     def needs_priority(self) -> bool:
@@ -162,7 +201,7 @@ class Stats:
 
     Dropped packets: a full packet-in queue; an egress port that does not exist; one packet that
     comes back (recirculated, resubmitted, cloned) too often. `tap_dropped`: frames that the tap
-    missed because its callback was too slow.
+    missed because its callback was too slow. `digest_dropped`: the digest queue was full.
     """
 
     ports: Mapping[int, PortStats]
@@ -170,6 +209,7 @@ class Stats:
     no_such_port_dropped: int
     pass_limit_dropped: int
     tap_dropped: int
+    digest_dropped: int = 0
 
 
 class TapCallback(Protocol):
@@ -191,9 +231,13 @@ class ProgramInfo(Protocol):
     def meters(self) -> Mapping[str, MeterInfo]: ...
     @property
     def registers(self) -> Mapping[str, RegisterInfo]: ...
+    @property
+    def profiles(self) -> Mapping[str, ProfileInfo]: ...
+    @property
+    def digests(self) -> Mapping[str, DigestInfo]: ...
 
 
-class DataplaneApi(Protocol):
+class DataplaneApi(ProfileApi, Protocol):
     """A running data plane: ports, the program, its tables and its externs.
 
     Constructor of the implementation:
@@ -216,6 +260,11 @@ class DataplaneApi(Protocol):
 
     def remove_port(self, port: int) -> None:
         """Detach a port; frames for it are then dropped. PortError: no such port."""
+        ...
+
+    def set_port_up(self, port: int, up: bool) -> None:
+        """Administrative state of a port: group members that watch a port that is down are left
+        out, and nothing else changes. A port is up from the start. PortError: no such port."""
         ...
 
     def ports(self) -> Mapping[int, str | None]:
@@ -289,6 +338,8 @@ class DataplaneApi(Protocol):
 
     def register_read(self, name: str, index: int) -> int: ...
 
+    def register_read_all(self, name: str) -> list[int]: ...
+
     def register_write(self, name: str, index: int, value: int) -> None: ...
 
     def mc_group_set(self, group: int, replicas: Sequence[tuple[int, int]] | None) -> None:
@@ -315,6 +366,11 @@ class DataplaneApi(Protocol):
 
     def wait_packet_ins(self, timeout_s: float) -> list[bytes]:
         """Frames that left on `cpu_port`, oldest first; [] after the timeout or once stopped."""
+        ...
+
+    def wait_digests(self, timeout_s: float) -> list[Digest]:
+        """What packets reported, oldest first; [] after the timeout or once stopped. The queue is
+        bounded: what finds it full is dropped and counted (`Stats.digest_dropped`)."""
         ...
 
     def wait_idle(self, timeout_s: float) -> list[tuple[str, Entry]]:

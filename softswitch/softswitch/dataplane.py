@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from softswitch import native
-from softswitch.api import Entry, PortStats, ProgramInfo, Stats, TapCallback
+from softswitch.api import Digest, Entry, PortStats, ProgramInfo, Stats, TapCallback
+from softswitch.codegen import digests
 from softswitch.dataplane_objects import Objects
 from softswitch.errors import NoProgram, OutOfMemory, PortError, SoftswitchError
 from softswitch.program import Program
@@ -103,6 +104,12 @@ class Dataplane(Objects):
         with self._ports_lock:
             return dict(self._ports)
 
+    def set_port_up(self, port: int, up: bool) -> None:
+        with self._ports_lock:
+            if port not in self._ports:
+                raise PortError(f"port {port}: there is no such port")
+            self._lib.ss_port_set_up(self._handle, port, int(up))
+
     # Life
 
     @property
@@ -192,6 +199,18 @@ class Dataplane(Objects):
     def log_dropped(self) -> int:
         return int(self._lib.ss_log_dropped(self._handle))
 
+    def wait_digests(self, timeout_s: float) -> list[Digest]:
+        buffer = ctypes.create_string_buffer(BUFFER)
+        n = self._lib.ss_read_digests(self._handle, buffer, BUFFER, int(max(timeout_s, 0) * 1e9))
+        loaded = self._loaded
+        out: list[Digest] = []
+        for tag, time_ns, data in _records(buffer, n):
+            # What an earlier program reported has lost its meaning.
+            if loaded is not None and tag >> 16 == loaded.generation & 0xFFFF:
+                digest = loaded.program.ir.digests[tag & 0xFFFF]
+                out.append(Digest(digest.name, digests.decode(digest, data), time_ns))
+        return out
+
     # Idle timeouts
 
     def wait_idle(self, timeout_s: float) -> list[tuple[str, Entry]]:
@@ -238,7 +257,7 @@ class Dataplane(Objects):
                 values = {name: int(getattr(out, name)) for name in native.PORT_STATS}
                 up = bool(values.pop("up"))
                 ports[port] = PortStats(port=port, ifname=ifname, up=up, **values)
-        totals = (ctypes.c_uint64 * 4)()
+        totals = (ctypes.c_uint64 * 5)()
         self._lib.ss_switch_stats(self._handle, totals)
         return Stats(
             ports=ports,
@@ -246,6 +265,7 @@ class Dataplane(Objects):
             no_such_port_dropped=totals[1],
             pass_limit_dropped=totals[2],
             tap_dropped=totals[3],
+            digest_dropped=totals[4],
         )
 
     # Replication

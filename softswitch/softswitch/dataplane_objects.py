@@ -1,63 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables, counters, meters and registers of the loaded program, by name."""
+"""Tables of the loaded program, by name: entries, defaults, idle timeouts; and replication."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from softswitch import native
-from softswitch.api import DefaultAction, Entry, Key, MeterConfig
+from softswitch.api import DefaultAction, Entry, Key
+from softswitch.cell_objects import CellObjects
 from softswitch.entry_codec import EntryCodec
 from softswitch.errors import (
     BadEntry,
     ConstObject,
-    DataplaneError,
-    EntryExists,
-    EntryNotFound,
     NoProgram,
-    OutOfMemory,
-    TableFull,
-    UnknownObject,
 )
+from softswitch.objects_base import U64, Loaded
+from softswitch.profile_objects import ProfileObjects
+from softswitch.profile_state import ProfileState
 from softswitch.program import Program
 
 CHUNK_BYTES = 1 << 18
 CHUNK_SLOTS = 2048
 MAX_BUFFER = 1 << 26
 MAX_REPLICAS = 65536
-U64 = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Names of the program that runs, and the generation that the runtime knows it by."""
-
-    program: Program
-    generation: int
-    tables: dict[str, EntryCodec]
-
-
-class Objects:
+class Objects(CellObjects, ProfileObjects):
     """The part of the data plane that needs a program."""
-
-    def __init__(self, lib: Any, handle: int) -> None:
-        self._lib = lib
-        self._handle: int | None = handle
-        self._loaded: Loaded | None = None
-
-    @property
-    def _program(self) -> Program | None:
-        return None if self._loaded is None else self._loaded.program
 
     def prepare(self, program: Program, generation: int) -> Loaded:
         """Fills the tables of a program that does not run yet: const entries and defaults."""
+        states = [ProfileState(program.profiles[p.name], p.index) for p in program.ir.profiles]
         tables = {
-            t.name: EntryCodec(program.ir, t, program.tables[t.name]) for t in program.ir.tables
+            t.name: EntryCodec(
+                program.ir,
+                t,
+                program.tables[t.name],
+                None if t.profile is None else states[t.profile],
+            )
+            for t in program.ir.tables
         }
-        loaded = Loaded(program, generation, tables)
+        profiles = {state.info.name: state for state in states}
+        loaded = Loaded(program, generation, tables, profiles)
         for codec in tables.values():
             if codec.info.default_action is not None:
                 self._write_default(loaded, codec, codec.info.default_action)
@@ -67,17 +53,6 @@ class Objects:
 
     def activate(self, program: Program, loaded: Loaded) -> None:
         self._loaded = loaded
-
-    def _now(self) -> Loaded:
-        if self._loaded is None:
-            raise NoProgram("no program has been loaded")
-        return self._loaded
-
-    def _table(self, name: str) -> tuple[Loaded, EntryCodec]:
-        loaded = self._now()
-        if name not in loaded.tables:
-            raise UnknownObject(f"there is no table {name!r}")
-        return loaded, loaded.tables[name]
 
     def _writable(self, name: str) -> tuple[Loaded, EntryCodec]:
         loaded, codec = self._table(name)
@@ -94,10 +69,38 @@ class Objects:
         self._write(self._lib.ss_modify, *self._writable(table), entry)
 
     def _write(self, call: Any, loaded: Loaded, codec: EntryCodec, entry: Entry) -> None:
+        state = codec.profile
+        if not codec.table.keys:
+            raise BadEntry(f"table {codec.info.name} has no key, so it has no entries")
+        if state is None:
+            if (entry.member, entry.group, entry.one_shot) != (None, None, None):
+                raise BadEntry(f"table {codec.info.name}: it has no action profile")
+            action, data = codec.encode_action(entry.action, entry.params)
+            self._put(call, loaded, codec, entry, action, data)
+            return
+        with state.lock:
+            old = self._reference(loaded, codec, entry.key, entry.priority)
+            ref = self._take(loaded, state, entry)
+            try:
+                self._put(call, loaded, codec, entry, 0, [ref])
+            except BaseException:
+                self._release(loaded, state, ref)
+                raise
+            if old is not None:
+                self._release(loaded, state, old)
+
+    def _put(
+        self,
+        call: Any,
+        loaded: Loaded,
+        codec: EntryCodec,
+        entry: Entry,
+        action: int,
+        data: list[int],
+    ) -> None:
         name = codec.info.name
         key = native.words(codec.encode_key(entry.key))
         codec.check_priority(entry.priority)
-        action, data = codec.encode_action(entry.action, entry.params)
         if entry.idle_timeout_ns and not codec.info.support_timeout:
             raise BadEntry(f"table {name}: it does not support idle timeouts")
         if not 0 <= entry.idle_timeout_ns < 2**63 or not 0 <= entry.controller_metadata <= U64:
@@ -122,13 +125,32 @@ class Objects:
         loaded, codec = self._writable(table)
         words = native.words(codec.encode_key(key))
         codec.check_priority(priority)
-        rc = self._lib.ss_delete(
-            self._handle, loaded.generation, codec.table.index, words, priority
-        )
-        self._check(rc, f"table {table}")
+        with codec.lock:
+            ref = self._reference(loaded, codec, key, priority)
+            rc = self._lib.ss_delete(
+                self._handle, loaded.generation, codec.table.index, words, priority
+            )
+            self._check(rc, f"table {table}")
+            if codec.profile is not None and ref is not None:
+                self._release(loaded, codec.profile, ref)
 
     def get(self, table: str, key: Key, priority: int = 0) -> Entry | None:
         loaded, codec = self._table(table)
+        with codec.lock:
+            record = self._record(loaded, codec, key, priority)
+            return None if record is None else codec.decode(record)[0]
+
+    def _reference(self, loaded: Loaded, codec: EntryCodec, key: Key, priority: int) -> int | None:
+        """What an entry of an indirect table refers to now; None: there is no such entry."""
+        if codec.profile is None:
+            return None
+        record = self._record(loaded, codec, key, priority)
+        return None if record is None else codec.reference(record)
+
+    def _record(
+        self, loaded: Loaded, codec: EntryCodec, key: Key, priority: int
+    ) -> memoryview | None:
+        """One entry as the runtime hands it out."""
         words = native.words(codec.encode_key(key))
         codec.check_priority(priority)
         size = 4096
@@ -142,8 +164,8 @@ class Objects:
             if n != native.E_MEMORY or size >= MAX_BUFFER:
                 break
             size *= 16
-        self._check(n, f"table {table}")
-        return codec.decode(memoryview(buffer).cast("B")[:n])[0]
+        self._check(n, f"table {codec.info.name}")
+        return memoryview(buffer).cast("B")[:n]
 
     def entries(self, table: str) -> Iterator[Entry]:
         loaded, codec = self._table(table)
@@ -154,20 +176,22 @@ class Objects:
         buffer = ctypes.create_string_buffer(CHUNK_BYTES)
         while codec.table.keys and cursor.value != native.NONE:
             before = cursor.value
-            n = self._lib.ss_read_entries(
-                self._handle,
-                loaded.generation,
-                codec.table.index,
-                ctypes.byref(cursor),
-                CHUNK_SLOTS,
-                idle_at,
-                buffer,
-                len(buffer),
-            )
-            self._check(n, f"table {codec.info.name}")
+            with codec.lock:
+                n = self._lib.ss_read_entries(
+                    self._handle,
+                    loaded.generation,
+                    codec.table.index,
+                    ctypes.byref(cursor),
+                    CHUNK_SLOTS,
+                    idle_at,
+                    buffer,
+                    len(buffer),
+                )
+                self._check(n, f"table {codec.info.name}")
+                found = codec.decode(memoryview(buffer).cast("B")[:n])
             if n == 0 and cursor.value == before:
                 buffer = ctypes.create_string_buffer(2 * len(buffer))
-            yield from codec.decode(memoryview(buffer).cast("B")[:n])
+            yield from found
 
     def entry_count(self, table: str) -> int:
         loaded, codec = self._table(table)
@@ -194,6 +218,8 @@ class Objects:
 
     def set_default(self, table: str, action: str | None, params: Sequence[int] = ()) -> None:
         loaded, codec = self._table(table)
+        if codec.profile is not None:
+            raise BadEntry(f"table {table}: a table with an action profile has no default to set")
         if codec.info.const_default_action:
             raise ConstObject(f"table {table}: its default action is const")
         default = codec.info.default_action
@@ -225,125 +251,6 @@ class Objects:
         name, params = codec.decode_action(action.value, list(words))
         return DefaultAction(name, params, codec.info.const_default_action)
 
-    # Counters
-
-    def _counter(self, name: str) -> tuple[Loaded, int, int]:
-        loaded = self._now()
-        for counter in loaded.program.ir.counters:
-            if counter.name == name and counter.table is None:
-                return loaded, counter.index, counter.size
-        raise UnknownObject(f"there is no indirect counter {name!r}")
-
-    def counter_read(self, name: str, index: int) -> tuple[int, int]:
-        return self._counter_cells(name, index, 1)[0]
-
-    def counter_read_all(self, name: str) -> list[tuple[int, int]]:
-        return self._counter_cells(name, 0, self._counter(name)[2])
-
-    def _counter_cells(self, name: str, first: int, n: int) -> list[tuple[int, int]]:
-        loaded, number, size = self._counter(name)
-        if not 0 <= first <= size - n:
-            raise UnknownObject(f"counter {name}: index {first} is not below {size}")
-        cells = native.words([0] * (2 * n))
-        rc = self._lib.ss_counter_read(self._handle, loaded.generation, number, first, n, cells)
-        self._check(rc, f"counter {name}")
-        values = list(cells)
-        return list(zip(values[: 2 * n : 2], values[1 : 2 * n : 2], strict=True))
-
-    def counter_write(self, name: str, index: int, packets: int, bytes: int) -> None:
-        loaded, number, size = self._counter(name)
-        if not 0 <= index < size:
-            raise UnknownObject(f"counter {name}: index {index} is not below {size}")
-        rc = self._lib.ss_counter_write(
-            self._handle, loaded.generation, number, index, packets & U64, bytes & U64
-        )
-        self._check(rc, f"counter {name}")
-
-    def direct_counter_write(
-        self, table: str, key: Key, priority: int, packets: int, bytes: int
-    ) -> None:
-        loaded, codec = self._table(table)
-        if not codec.info.with_counters:
-            raise UnknownObject(f"table {table} has no direct counter")
-        words = native.words(codec.encode_key(key))
-        rc = self._lib.ss_direct_counter_write(
-            self._handle,
-            loaded.generation,
-            codec.table.index,
-            words,
-            priority,
-            packets & U64,
-            bytes & U64,
-        )
-        self._check(rc, f"table {table}")
-
-    # Meters
-
-    def _meter(self, name: str, index: int) -> tuple[Loaded, int]:
-        loaded = self._now()
-        for meter in loaded.program.ir.meters:
-            if meter.name == name and meter.table is None:
-                if not 0 <= index < meter.size:
-                    raise UnknownObject(f"meter {name}: index {index} is not below {meter.size}")
-                return loaded, meter.index
-        raise UnknownObject(f"there is no indirect meter {name!r}")
-
-    def meter_set(self, name: str, index: int, config: MeterConfig | None) -> None:
-        loaded, number = self._meter(name, index)
-        words = native.words(_meter_words(config))
-        rc = self._lib.ss_meter_access(self._handle, loaded.generation, number, index, words, 1)
-        self._check(rc, f"meter {name}")
-
-    def meter_get(self, name: str, index: int) -> MeterConfig | None:
-        loaded, number = self._meter(name, index)
-        words = native.words([0] * 5)
-        rc = self._lib.ss_meter_access(self._handle, loaded.generation, number, index, words, 0)
-        self._check(rc, f"meter {name}")
-        return _meter_config(list(words))
-
-    def direct_meter_set(
-        self, table: str, key: Key, priority: int, config: MeterConfig | None
-    ) -> None:
-        self._direct_meter(table, key, priority, native.words(_meter_words(config)), 1)
-
-    def direct_meter_get(self, table: str, key: Key, priority: int) -> MeterConfig | None:
-        words = native.words([0] * 5)
-        self._direct_meter(table, key, priority, words, 0)
-        return _meter_config(list(words))
-
-    def _direct_meter(self, table: str, key: Key, priority: int, words: Any, write: int) -> None:
-        loaded, codec = self._table(table)
-        if codec.info.direct_meter is None:
-            raise UnknownObject(f"table {table} has no direct meter")
-        encoded = native.words(codec.encode_key(key))
-        rc = self._lib.ss_direct_meter(
-            self._handle, loaded.generation, codec.table.index, encoded, priority, words, write
-        )
-        self._check(rc, f"table {table}")
-
-    # Registers
-
-    def register_read(self, name: str, index: int) -> int:
-        words = native.words([0, 0])
-        self._register(name, index, words, 0)
-        return words[0] | words[1] << 64
-
-    def register_write(self, name: str, index: int, value: int) -> None:
-        self._register(name, index, native.words([value & U64, value >> 64 & U64]), 1, value)
-
-    def _register(self, name: str, index: int, words: Any, write: int, value: int = 0) -> None:
-        loaded = self._now()
-        found = [r for r in loaded.program.ir.registers if r.name == name]
-        if not found or not 0 <= index < found[0].size:
-            raise UnknownObject(f"there is no register {name!r} with index {index}")
-        if not 0 <= value < 1 << found[0].width:
-            raise BadEntry(f"register {name}: the value does not fit {found[0].width} bits")
-        number = found[0].index
-        rc = self._lib.ss_register_access(
-            self._handle, loaded.generation, number, index, words, write
-        )
-        self._check(rc, f"register {name}")
-
     # Replication
 
     def replicas_set(
@@ -362,39 +269,3 @@ class Objects:
             self._handle, loaded.generation, kind, number, flat, n, truncate
         )
         self._check(rc, what)
-
-    @staticmethod
-    def _check(rc: int, what: str) -> None:
-        """Raises what an error of the runtime means."""
-        if rc >= 0:
-            return
-        known: dict[int, type[DataplaneError]] = {
-            native.E_FULL: TableFull,
-            native.E_EXISTS: EntryExists,
-            native.E_NOT_FOUND: EntryNotFound,
-            native.E_MEMORY: OutOfMemory,
-            native.E_STALE: NoProgram,
-            native.E_INDEX: UnknownObject,
-        }
-        texts: dict[int, str] = {
-            native.E_FULL: "it is full: it holds as many entries as the program declares",
-            native.E_EXISTS: "there is already an entry with this key and priority",
-            native.E_NOT_FOUND: "there is no entry with this key and priority",
-            native.E_MEMORY: "no memory",
-            native.E_STALE: "the program was replaced meanwhile",
-            native.E_INDEX: "the index is out of range",
-        }
-        raise known.get(rc, DataplaneError)(f"{what}: {texts.get(rc, f'error {rc}')}")
-
-
-def _meter_words(config: MeterConfig | None) -> list[int]:
-    if config is None:
-        return [0] * 5
-    values = [config.cir, config.cburst, config.pir, config.pburst]
-    if not all(0 <= v <= 2**63 - 1 for v in values):
-        raise BadEntry("meter: rates and bursts are numbers from 0 to 2^63 - 1")
-    return [1, *values]
-
-
-def _meter_config(words: list[int]) -> MeterConfig | None:
-    return MeterConfig(*words[1:5]) if words[0] else None

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from softswitch.api import Entry, Key, TableInfo
 from softswitch.bmv2 import ir
@@ -12,6 +15,7 @@ from softswitch.codegen import keys
 from softswitch.codegen.control import decode_params, encode_params, table_words
 from softswitch.errors import BadEntry
 from softswitch.native import ENTRY_OUT
+from softswitch.profile_state import HeldMember, ProfileState
 
 WORD = 2**64 - 1
 
@@ -28,7 +32,14 @@ def join(words: Sequence[int]) -> int:
 class EntryCodec:
     """Knows one table. `table.index` is the number that the runtime knows it by."""
 
-    def __init__(self, program: ir.Program, table: ir.Table, info: TableInfo) -> None:
+    def __init__(
+        self,
+        program: ir.Program,
+        table: ir.Table,
+        info: TableInfo,
+        profile: ProfileState | None = None,
+    ) -> None:
+        self.profile = profile
         self._program = program
         self.table = table
         self.info = info
@@ -37,6 +48,16 @@ class EntryCodec:
         self._copies = {"exact": 1, "lpm": 2, "ternary": 2, "range": 3}[table.match]
         self.data_words = table_words(program, table)
         self._actions = {program.actions[a].name: program.actions[a] for a in table.actions}
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """Hold it while reading entries: what they refer to must not change before it is named."""
+        return nullcontext() if self.profile is None else self.profile.lock
+
+    def reference(self, record: memoryview) -> int:
+        """The data word of one entry of an indirect table."""
+        at = struct.calcsize(ENTRY_OUT) + 8 * self._key_words * self._copies
+        return int.from_bytes(record[at : at + 8], sys.byteorder)
 
     def encode_key(self, key: Key) -> list[int]:
         """Value, mask and upper bounds as the table needs them. BadEntry if they do not fit."""
@@ -124,14 +145,17 @@ class EntryCodec:
         (used, _, action, metadata_len, priority, is_const, timeout, controller, *counts) = (
             struct.unpack_from(ENTRY_OUT, data)
         )
-        n_words = self._key_words * self._copies + self.data_words
+        n_keys = self._key_words * self._copies
+        n_words = n_keys + self.data_words
         words = list(struct.unpack_from(f"={n_words}Q", data, head))
         metadata_at = head + 8 * n_words
-        name, params = self.decode_action(action, words[self._key_words * self._copies :])
-        return used, Entry(
+        entry = self._decode_reference(words[n_keys]) if self.profile else Entry(())
+        if not self.profile:
+            name, params = self.decode_action(action, words[n_keys:])
+            entry = Entry((), action=name, params=params)
+        return used, replace(
+            entry,
             key=self._decode_key(words),
-            action=name,
-            params=params,
             priority=priority,
             idle_timeout_ns=timeout,
             metadata=bytes(data[metadata_at : metadata_at + metadata_len]),
@@ -141,6 +165,16 @@ class EntryCodec:
             bytes=counts[1],
             time_since_last_hit_ns=counts[2],
         )
+
+    def _decode_reference(self, ref: int) -> Entry:
+        """The part of an entry that names what a data word refers to; the lock is held."""
+        assert self.profile is not None
+        held = self.profile.held(ref)
+        if isinstance(held, HeldMember):
+            return Entry((), member=held.value.id)
+        if held.one_shot is not None:
+            return Entry((), one_shot=held.one_shot)
+        return Entry((), group=held.value.id)
 
     def _decode_key(self, words: list[int]) -> Key:
         n = self._key_words

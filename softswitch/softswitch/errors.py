@@ -69,6 +69,10 @@ class BadEntry(DataplaneError):
     """Key, action, parameters or priority do not fit the table."""
 
 
+class ObjectInUse(DataplaneError):
+    """A member or group cannot be deleted while entries or groups refer to it."""
+
+
 class ConstObject(DataplaneError):
     """The program declares this entry or default action const."""
 

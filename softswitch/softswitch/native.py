@@ -90,6 +90,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ss_read_tap": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_read_log": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_log_dropped": (_U64, (_SW,)),
+    "ss_read_digests": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_read_memory_port": (c_int64, (_SW, _U32, _P, c_size_t, c_int64)),
     "ss_set_tap": (None, (_SW, c_int)),
     "ss_set_clock": (None, (_SW, _U64)),
@@ -113,6 +114,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ss_counter_read": (c_int, (_SW, _U64, _U32, _U32, _U32, _P)),
     "ss_counter_write": (c_int, (_SW, _U64, _U32, _U32, _U64, _U64)),
     "ss_register_access": (c_int, (_SW, _U64, _U32, _U32, _P, c_int)),
+    "ss_member_set": (c_int, (_SW, _U64, _U32, _U32, _U32, _P, _U32)),
+    "ss_group_set": (c_int, (_SW, _U64, _U32, _U32, _P, _U32)),
+    "ss_port_set_up": (c_int, (_SW, _U32, c_int)),
     "ss_replicas_set": (c_int, (_SW, _U64, c_int, _U32, _P, _U32, _U32)),
 }
 

@@ -12,9 +12,11 @@ from softswitch.api import (
     ActionInfo,
     CounterInfo,
     DefaultAction,
+    DigestInfo,
     Entry,
     KeyInfo,
     MeterInfo,
+    ProfileInfo,
     RegisterInfo,
     TableInfo,
 )
@@ -30,6 +32,8 @@ class Program:
     counters: Mapping[str, CounterInfo]
     meters: Mapping[str, MeterInfo]
     registers: Mapping[str, RegisterInfo]
+    profiles: Mapping[str, ProfileInfo]
+    digests: Mapping[str, DigestInfo]
     ir: ir.Program
     path: Path
     sanitize: bool
@@ -64,6 +68,11 @@ class Program:
                 for m in parsed.meters
             },
             registers={r.name: RegisterInfo(r.name, r.size, r.width) for r in parsed.registers},
+            profiles={p.name: _profile_info(parsed, p) for p in parsed.profiles},
+            digests={
+                d.name: DigestInfo(d.name, tuple((f.field.name, f.field.width) for f in d.fields))
+                for d in parsed.digests
+            },
             ir=parsed,
             path=path,
             sanitize=sanitize,
@@ -92,6 +101,18 @@ def _table_info(program: ir.Program, table: ir.Table) -> TableInfo:
         const_default_action=table.default_const,
         const_entries=const_entries(program, table),
         is_const_table=table.const_entries,
+        profile=None if table.profile is None else program.profiles[table.profile].name,
+    )
+
+
+def _profile_info(program: ir.Program, profile: ir.Profile) -> ProfileInfo:
+    found = [program.actions[a] for a in profile.actions]
+    return ProfileInfo(
+        name=profile.name,
+        size=profile.size,
+        with_selector=profile.selector is not None,
+        tables=profile.tables,
+        actions={a.name: ActionInfo(a.name, a.params) for a in found},
     )
 
 

@@ -37,6 +37,7 @@ class Names:
     registers: Mapping[str, ir.Register]
     calculations: Mapping[str, ir.Calculation]
     field_lists: Mapping[int, tuple[ir.FieldRef, ...]]
+    digests: Mapping[int, ir.DigestList]
 
 
 def make_actions(root: Json, scope: Scope, names: Names) -> tuple[dict[int, int], list[ir.Action]]:
@@ -171,6 +172,13 @@ class PrimitiveReader:
             raise BadProgram(f"{where}: there is no field list {number}")
         return ir.Primitive(op, at, exprs=self._exprs(args[:-1], where), index=number)
 
+    def _digest(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
+        """The receiver is not used; `index` counts from 1, so that 0 can say "none"."""
+        number = self._constant(args[1], where)
+        if number not in self._names.digests:
+            raise BadProgram(f"{where}: there is no learn list {number}")
+        return ir.Primitive(op, at, index=self._names.digests[number].index + 1)
+
     def _log(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
         text = as_str(args[0].get("value"), where)
         items = as_list(args[1].get("value"), where)
@@ -203,5 +211,6 @@ class PrimitiveReader:
         "resubmit": (1, _field_list),
         "clone_ingress_pkt_to_egress": (2, _field_list),
         "clone_egress_pkt_to_egress": (2, _field_list),
+        "generate_digest": (2, _digest),
         "log_msg": (2, _log),
     }

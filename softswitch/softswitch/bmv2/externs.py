@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from softswitch.bmv2 import ir
 from softswitch.bmv2.reader import (
     Json,
@@ -71,15 +73,21 @@ def make_registers(root: Json) -> list[ir.Register]:
 def make_calculations(root: Json, scope: Scope) -> list[ir.Calculation]:
     calculations: list[ir.Calculation] = []
     for i, obj in enumerate(get_dicts(root, "calculations", "program")):
-        name = get_str(obj, "name", f"calculations[{i}]")
-        algorithm = get_str(obj, "algo", f"calculation {name}")
-        if algorithm not in ALGORITHMS:
-            raise UnsupportedConstruct(f"hash algorithm {algorithm}", location(obj))
-        inputs: list[ir.FieldRef | ir.ConstBits | ir.Payload] = []
-        for part in get_dicts(obj, "input", f"calculation {name}"):
-            inputs += _input(part, scope, f"calculation {name}")
-        calculations.append(ir.Calculation(name, i, algorithm, tuple(inputs)))
+        where = f"calculation {get_str(obj, 'name', f'calculations[{i}]')}"
+        calculations.append(make_calculation(obj, scope, i, where, location(obj)))
     return calculations
+
+
+def make_calculation(obj: Json, scope: Scope, index: int, where: str, at: str) -> ir.Calculation:
+    """A calculation, or the selector of an action profile (which has no name)."""
+    algorithm = get_str(obj, "algo", where)
+    if algorithm not in ALGORITHMS:
+        raise UnsupportedConstruct(f"hash algorithm {algorithm}", at)
+    inputs: list[ir.FieldRef | ir.ConstBits | ir.Payload] = []
+    for part in get_dicts(obj, "input", where):
+        inputs += _input(part, scope, where)
+    name = get_str(obj, "name", where) if "name" in obj else ""
+    return ir.Calculation(name, index, algorithm, tuple(inputs))
 
 
 def _input(part: Json, scope: Scope, where: str) -> list[ir.FieldRef | ir.ConstBits | ir.Payload]:
@@ -101,7 +109,7 @@ def _input(part: Json, scope: Scope, where: str) -> list[ir.FieldRef | ir.ConstB
 
 
 def make_checksums(
-    root: Json, scope: Scope, calculations: dict[str, ir.Calculation]
+    root: Json, scope: Scope, calculations: Mapping[str, ir.Calculation]
 ) -> list[ir.Checksum]:
     checksums: list[ir.Checksum] = []
     for obj in get_dicts(root, "checksums", "program"):

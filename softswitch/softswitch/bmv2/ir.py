@@ -203,6 +203,32 @@ class ConstEntry:
     params: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DigestList:
+    """A learn list: what generate_digest reports."""
+
+    name: str
+    index: int
+    fields: tuple[FieldRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An action profile. `actions`: one for each name among the actions of its tables.
+
+    p4c gives each table its own copy of an action; they are the same, so any copy stands for all.
+    `selector`: index into Program.calculations, for profiles whose tables take groups.
+    """
+
+    name: str
+    index: int
+    size: int
+    selector: int | None
+    actions: tuple[int, ...]
+    tables: tuple[str, ...]
+    location: Location = ""
+
+
 NodeRef = tuple[Literal["table", "conditional", "call"], int]
 
 
@@ -229,6 +255,8 @@ class Table:
     next_hit: NodeRef | None = None
     next_miss: NodeRef | None = None
     by_hit: bool = False
+    profile: int | None = None
+    """Index into Program.profiles, for a table whose entries refer to members and groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +356,8 @@ class Program:
     counters: tuple[Counter, ...]
     meters: tuple[Meter, ...]
     registers: tuple[Register, ...]
+    profiles: tuple[Profile, ...]
+    digests: tuple[DigestList, ...]
     field_lists: dict[int, tuple[FieldRef, ...]]
     intrinsic: dict[str, FieldRef]
     """Target metadata by BMv2's name, for example `intrinsic_metadata.mcast_grp`."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from softswitch.bmv2 import externs, ir, parsers, values
 from softswitch.bmv2.actions import Names, PrimitiveReader, make_actions
 from softswitch.bmv2.pipelines import PipelineReader
+from softswitch.bmv2.profiles import ProfileReader
 from softswitch.bmv2.reader import Json, as_dict, as_int, as_list, get_dicts, location, parse
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
@@ -33,17 +34,20 @@ def load(data: bytes) -> ir.Program:
     registers = externs.make_registers(root)
     calculations = externs.make_calculations(root, scope)
     field_lists = values.make_field_lists(root, scope)
+    digests = values.make_digests(root, scope)
     names = Names(
         {c.name: c for c in counters if c.table is None},
         {m.name: m for m in meters if m.table is None},
         {r.name: r for r in registers},
         {c.name: c for c in calculations},
         field_lists,
+        digests,
     )
     action_by_id, actions = make_actions(root, scope, names)
     tables: list[ir.Table] = []
     meter_names = {m.name: m for m in meters}
-    pipelines = PipelineReader(scope, actions, action_by_id, meter_names, tables)
+    profiles = ProfileReader(scope, calculations)
+    pipelines = PipelineReader(scope, actions, action_by_id, meter_names, tables, profiles)
     ingress = pipelines.read(root, "ingress")
     egress = pipelines.read(root, "egress")
     return ir.Program(
@@ -56,12 +60,14 @@ def load(data: bytes) -> ir.Program:
         egress=egress,
         deparse_order=parsers.make_deparser(root, scope),
         checksums=tuple(
-            externs.make_checksums(root, scope, {c.name: c for c in calculations}),
+            externs.make_checksums(root, scope, names.calculations),
         ),
         calculations=tuple(calculations),
         counters=tuple(_sized(c, tables) for c in counters),
         meters=tuple(_sized_meter(m, tables) for m in meters),
         registers=tuple(registers),
+        profiles=profiles.finish(tables, actions),
+        digests=tuple(digests.values()),
         field_lists=field_lists,
         intrinsic=values.make_intrinsic(root, scope),
     )

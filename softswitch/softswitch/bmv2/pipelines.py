@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from softswitch.api import MatchKind
 from softswitch.bmv2 import ir
+from softswitch.bmv2.profiles import ProfileReader
 from softswitch.bmv2.reader import (
     Json,
     as_dict,
@@ -56,15 +57,14 @@ class PipelineReader:
     action_by_id: dict[int, int]
     meters: dict[str, ir.Meter]
     tables: list[ir.Table]
+    profiles: ProfileReader
 
     def read(self, root: Json, name: str) -> ir.Pipeline:
         found = [p for p in get_dicts(root, "pipelines", "program") if p.get("name") == name]
         if not found:
             raise BadProgram(f"the program has no pipeline {name!r}")
         obj = found[0]
-        for profile in get_dicts(obj, "action_profiles", name):
-            at = location(profile)
-            raise UnsupportedConstruct(f"action profile {profile.get('name')}", at)
+        self.profiles.declare(obj, name)
         nodes: dict[str, ir.NodeRef] = {}
         tables = get_dicts(obj, "tables", name)
         conditionals = get_dicts(obj, "conditionals", name)
@@ -135,14 +135,15 @@ class PipelineReader:
     def _table(self, obj: Json, index: int, nodes: dict[str, ir.NodeRef]) -> ir.Table:
         name = get_str(obj, "name", "table")
         where, at = f"table {name}", location(obj)
-        if obj.get("type", "simple") != "simple":
-            raise UnsupportedConstruct(f"{where} of type {obj.get('type')}", at)
+        profile = self.profiles.of_table(obj, where)
         keys = tuple(self._key(k, where, at) for k in get_dicts(obj, "key", where))
         if sum(k.width for k in keys) > MAX_KEY_BITS:
             raise UnsupportedConstruct(f"{where} with a key of more than {MAX_KEY_BITS} bits", at)
         ids = get_list(obj, "action_ids", where)
         actions = tuple(self._action(i, where) for i in ids)
         entries = self._entries(obj, keys, actions, where)
+        if profile is not None and (entries or obj.get("default_entry") is not None):
+            raise UnsupportedConstruct(f"entries or default action of the indirect {where}", at)
         max_size = get_int(obj, "max_size", where, 0)
         if max_size > MAX_TABLE:
             raise UnsupportedConstruct(f"{where} with {max_size} entries", at)
@@ -173,6 +174,7 @@ class PipelineReader:
             next_hit=after.hit,
             next_miss=after.miss,
             by_hit=after.by_hit,
+            profile=profile,
         )
         used = {e.action for e in entries}
         if default is not None:

@@ -25,6 +25,7 @@ from softswitch.bmv2.reader import (
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
 MAX_DEPTH = 100
+MAX_DIGESTS = 1000
 MAX_HEADER_BITS = 8 * 2048
 ARITHMETIC = frozenset(["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^"])
 RELATIONS = frozenset(["==", "!=", "<", "<=", ">", ">=", "and", "or"])
@@ -197,6 +198,22 @@ def make_field_lists(root: Json, scope: Scope) -> dict[int, tuple[ir.FieldRef, .
             if element.get("type") == "field":
                 fields.append(scope.field(element.get("value"), "field_lists"))
         lists[get_int(obj, "id", "field_lists")] = tuple(fields)
+    return lists
+
+
+def make_digests(root: Json, scope: Scope) -> dict[int, ir.DigestList]:
+    """Learn lists by their JSON id."""
+    lists: dict[int, ir.DigestList] = {}
+    for obj in get_dicts(root, "learn_lists", "program"):
+        name = get_str(obj, "name", "learn_lists")
+        fields: list[ir.FieldRef] = []
+        for element in get_dicts(obj, "elements", f"digest {name}"):
+            if element.get("type") != "field":
+                raise UnsupportedConstruct(f"{element.get('type')} in digest {name}", location(obj))
+            fields.append(scope.field(element.get("value"), f"digest {name}"))
+        if len(lists) >= MAX_DIGESTS:
+            raise UnsupportedConstruct(f"more than {MAX_DIGESTS} digests", location(obj))
+        lists[get_int(obj, "id", "learn_lists")] = ir.DigestList(name, len(lists), tuple(fields))
     return lists
 
 

@@ -115,6 +115,8 @@ class ActionWriter:
                 ]
             case "resubmit":
                 return [f"p->k.resubmit_list = {call.index};"]
+            case "generate_digest":
+                return [f"p->k.digest = {call.index};"]
             case "recirculate":
                 return [f"p->k.recirculate_list = {call.index};"]
             case _:

@@ -43,8 +43,16 @@ def decode_params(action: ir.Action, words: list[int]) -> tuple[int, ...]:
 
 
 def table_words(program: ir.Program, table: ir.Table) -> int:
-    """Words that the longest parameter list of a table's actions takes."""
+    """Words that the longest parameter list of a table's actions takes; in an indirect table, the
+    one that refers to a member or a group."""
+    if table.profile is not None:
+        return 1
     return max((data_words(program.actions[a]) for a in table.actions), default=0)
+
+
+def member_words(program: ir.Program, profile: ir.Profile) -> int:
+    """Words that the longest parameter list of a profile's members takes."""
+    return max((data_words(program.actions[a]) for a in profile.actions), default=0)
 
 
 def describe(program: ir.Program) -> list[str]:
@@ -188,11 +196,36 @@ class ControlWriter:
         declare = f"static const uint64_t d[] = {{{values}}};"
         return [declare, *self._call(action, "d"), self._goto(target)]
 
+    def _member(self, table: ir.Table) -> list[str]:
+        """Replaces the entry's reference by the member's action, or by none in an empty group."""
+        if table.profile is None:
+            return []
+        profile = self._program.profiles[table.profile]
+        at = f"&st->profiles[{profile.index}]"
+        choose = "NULL"
+        if profile.selector is not None:
+            choose = f"ss_select(ctx, {at}, (uint32_t)d[0], c{profile.selector}(s, p))"
+        return [
+            f"const struct ss_member *m = d[0] & SS_GROUP_REF ? {choose}",
+            f"                          : ss_member_at({at}, (uint32_t)d[0]);",
+            "action = m ? m->action : SS_NONE;",
+            "d = m ? m->data : d;",
+        ]
+
+    def _cases(self, table: ir.Table) -> list[tuple[int, int]]:
+        """(number that selects it, action). A member may carry another table's copy of it."""
+        if table.profile is None:
+            return [(action, action) for action in dict.fromkeys(table.actions)]
+        actions = self._program.actions
+        mine = {actions[a].name: a for a in reversed(table.actions)}
+        profile = self._program.profiles[table.profile]
+        return [(a, mine[actions[a].name]) for a in profile.actions if actions[a].name in mine]
+
     def _switch(self, table: ir.Table, selector: str) -> list[str]:
         """Runs the action; jumps to its successor, unless the table chooses by hit or miss."""
         out = [f"switch ({selector}) {{"]
-        for action in dict.fromkeys(table.actions):
-            out.append(f"case {action}:")
+        for number, action in self._cases(table):
+            out.append(f"case {number}:")
             out += self._trace.action_entry(self._program.actions[action])
             out += [f"    {line}" for line in self._call(action, "d")]
             if table.by_hit:
@@ -238,6 +271,7 @@ class ControlWriter:
             *(f"    {line}" for line in hit),
             f"    d = e->words + {data};",
             "    action = e->action;",
+            *(f"    {line}" for line in self._member(table)),
             "}",
             *self._trace.result(table),
             *self._switch(table, "action"),

@@ -45,10 +45,12 @@ def generate(program: ir.Program, *, trace: bool = False) -> str:
         f"    .n_counters = {len(program.counters)},",
         f"    .n_meters = {len(program.meters)},",
         f"    .n_registers = {len(program.registers)},",
+        f"    .n_profiles = {len(program.profiles)},",
         "    .tables = tables,",
         "    .counters = counters,",
         "    .meters = meters,",
         "    .registers = registers,",
+        "    .profiles = profiles,",
         "    .scratch_size = sizeof(struct scratch),",
         "    .process = process,",
         "};",
@@ -64,8 +66,10 @@ def _externs(program: ir.Program) -> list[str]:
     ]
     cells = [f"{{{r.size}, {1 if r.width <= 64 else 2}}}" for r in program.registers]
     registers = ", ".join(cells) or "{0, 0}"
+    profiles = [str(control.member_words(program, p)) for p in program.profiles]
     return [
         f"static const uint32_t counters[] = {{{', '.join(counters) or '0'}}};",
         f"static const struct ss_meter_desc meters[] = {{{', '.join(meters) or '{0, 0}'}}};",
         f"static const struct ss_register_desc registers[] = {{{registers}}};",
+        f"static const uint32_t profiles[] = {{{', '.join(profiles) or '0'}}};",
     ]

@@ -9,7 +9,7 @@ vector.
 from __future__ import annotations
 
 from softswitch.bmv2 import ir
-from softswitch.codegen import phv
+from softswitch.codegen import digests, phv
 from softswitch.codegen.naming import field_name, literal, valid_name
 from softswitch.codegen.trace import Trace
 
@@ -96,6 +96,7 @@ class LifecycleWriter:
         return [
             *self._common(),
             *self._field_lists(),
+            *digests.functions(self._program),
             *self._deparser(),
             *self._egress(),
             *self._ingress(),
@@ -273,6 +274,7 @@ class LifecycleWriter:
             *self._trace.line("D", "Cloning packet at ingress"),
             "        clone_ingress(ctx, s, p, frame, len, port);",
             "    }",
+            "    report(ctx, p);",
             "    if (p->k.resubmit_list) {",
             *self._trace.line("D", "Resubmitting packet"),
             "        struct item *item = push(ctx, s, len);",

@@ -31,7 +31,7 @@ def declare(program: ir.Program) -> list[str]:
         "    const uint8_t *payload;",
         "    uint32_t payload_len, ingress_len, length, truncate;",
         "    uint32_t parser_error, checksum_error, exit;",
-        "    uint32_t clone, clone_session, clone_list, resubmit_list, recirculate_list;",
+        "    uint32_t digest, clone, clone_session, clone_list, resubmit_list, recirculate_list;",
         "};",
         "struct phv {",
         "    struct meta m;",

@@ -26,7 +26,8 @@ struct ss_switch *ss_new(uint32_t cpu_port, uint32_t drop_port)
     sw->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (sw->event_fd < 0 || ss_queue_init(&sw->packet_in, QUEUE_BYTES) != SS_OK ||
         ss_queue_init(&sw->tap, QUEUE_BYTES) != SS_OK ||
-        ss_queue_init(&sw->log, QUEUE_BYTES) != SS_OK) {
+        ss_queue_init(&sw->log, QUEUE_BYTES) != SS_OK ||
+        ss_queue_init(&sw->digests, MEMORY_PORT_BYTES) != SS_OK) {
         ss_free(sw);
         return NULL;
     }
@@ -36,6 +37,8 @@ struct ss_switch *ss_new(uint32_t cpu_port, uint32_t drop_port)
     sw->ctx.drop_port = drop_port;
     sw->ctx.packet = UINT64_MAX; /* the first one in a trace is 0 */
     sw->ctx.start_ns = ss_now(sw);
+    sw->ctx.up_ports = sw->up_ports;
+    sw->ctx.n_ports = SS_MAX_PORTS;
     if (getrandom(&sw->ctx.random, sizeof(sw->ctx.random), 0) < 0)
         sw->ctx.random = sw->ctx.start_ns;
     return sw;
@@ -56,6 +59,7 @@ void ss_close_queues(struct ss_switch *sw)
     ss_queue_close(&sw->packet_in);
     ss_queue_close(&sw->tap);
     ss_queue_close(&sw->log);
+    ss_queue_close(&sw->digests);
     for (uint32_t i = 0; i < SS_MAX_PORTS; i++)
         if (sw->ports[i] && sw->ports[i]->kind == SS_PORT_MEMORY)
             ss_queue_close(&sw->ports[i]->queue);
@@ -74,6 +78,7 @@ void ss_free(struct ss_switch *sw)
     ss_queue_free(&sw->packet_in);
     ss_queue_free(&sw->tap);
     ss_queue_free(&sw->log);
+    ss_queue_free(&sw->digests);
     if (sw->event_fd >= 0)
         close(sw->event_fd);
     pthread_cond_destroy(&sw->no_waiters);
@@ -107,6 +112,8 @@ int ss_port_add(struct ss_switch *sw, uint32_t number, const char *ifname, char 
         rc = SS_E_EXISTS;
     else
         sw->ports[number] = p;
+    if (rc == SS_OK)
+        sw->up_ports[number / 64] |= (uint64_t)1 << (number % 64);
     if (rc == SS_OK && p->kind == SS_PORT_RING)
         sw->ring_ports[sw->n_ring_ports++] = number;
     ss_unlock(sw);
@@ -123,6 +130,7 @@ int ss_port_remove(struct ss_switch *sw, uint32_t number)
     if (number < SS_MAX_PORTS && sw->ports[number]) {
         p = sw->ports[number];
         sw->ports[number] = NULL;
+        sw->up_ports[number / 64] &= ~((uint64_t)1 << (number % 64));
         for (uint32_t i = 0; i < sw->n_ring_ports; i++)
             if (sw->ring_ports[i] == number)
                 sw->ring_ports[i--] = sw->ring_ports[--sw->n_ring_ports];
@@ -150,13 +158,14 @@ int ss_port_stats(struct ss_switch *sw, uint32_t number, struct ss_port_stats *o
     return rc;
 }
 
-void ss_switch_stats(struct ss_switch *sw, uint64_t out[4])
+void ss_switch_stats(struct ss_switch *sw, uint64_t out[5])
 {
     ss_lock(sw);
     out[0] = sw->packet_in.dropped;
     out[1] = sw->no_such_port;
     out[2] = sw->pass_limit;
     out[3] = sw->tap.dropped;
+    out[4] = sw->digests.dropped;
     ss_unlock(sw);
 }
 
@@ -187,6 +196,11 @@ int64_t ss_read_tap(struct ss_switch *sw, uint8_t *out, size_t cap, int64_t time
 int64_t ss_read_log(struct ss_switch *sw, uint8_t *out, size_t cap, int64_t timeout_ns)
 {
     return ss_queue_read(&sw->log, out, cap, timeout_ns, false);
+}
+
+int64_t ss_read_digests(struct ss_switch *sw, uint8_t *out, size_t cap, int64_t timeout_ns)
+{
+    return ss_queue_read(&sw->digests, out, cap, timeout_ns, false);
 }
 
 /* The port must not be removed meanwhile: Python holds a lock of its own over both. */

@@ -13,7 +13,7 @@ struct ss_entry_out {
     uint64_t timeout_ns, controller_metadata, packets, bytes, idle_ns;
 };
 
-static struct ss_state *state_of(struct ss_switch *sw, uint64_t generation)
+struct ss_state *ss_state_of(struct ss_switch *sw, uint64_t generation)
 {
     if (sw->state && sw->state->generation == generation)
         return sw->state;
@@ -24,7 +24,7 @@ static struct ss_state *state_of(struct ss_switch *sw, uint64_t generation)
 
 static struct ss_table *table_of(struct ss_switch *sw, uint64_t generation, uint32_t table)
 {
-    struct ss_state *s = state_of(sw, generation);
+    struct ss_state *s = ss_state_of(sw, generation);
     return s && table < s->program->n_tables ? &s->tables[table] : NULL;
 }
 
@@ -232,7 +232,7 @@ int ss_meter_access(struct ss_switch *sw, uint64_t gen, uint32_t meter, uint32_t
 {
     int rc = SS_E_STALE;
     ss_lock(sw);
-    struct ss_state *s = state_of(sw, gen);
+    struct ss_state *s = ss_state_of(sw, gen);
     if (s && meter < s->program->n_meters) {
         rc = i < s->program->meters[meter].size ? SS_OK : SS_E_INDEX;
         if (rc == SS_OK && write)
@@ -250,7 +250,7 @@ int ss_counter_read(struct ss_switch *sw, uint64_t gen, uint32_t counter, uint32
 {
     int rc = SS_E_STALE;
     ss_lock(sw);
-    struct ss_state *s = state_of(sw, gen);
+    struct ss_state *s = ss_state_of(sw, gen);
     if (s && counter < s->program->n_counters) {
         uint32_t size = s->program->counters[counter];
         rc = first <= size && n <= size - first ? SS_OK : SS_E_INDEX;
@@ -266,7 +266,7 @@ int ss_counter_write(struct ss_switch *sw, uint64_t gen, uint32_t counter, uint3
 {
     int rc = SS_E_STALE;
     ss_lock(sw);
-    struct ss_state *s = state_of(sw, gen);
+    struct ss_state *s = ss_state_of(sw, gen);
     if (s && counter < s->program->n_counters) {
         rc = i < s->program->counters[counter] ? SS_OK : SS_E_INDEX;
         if (rc == SS_OK)
@@ -282,7 +282,7 @@ int ss_register_access(struct ss_switch *sw, uint64_t gen, uint32_t reg, uint32_
 {
     int rc = SS_E_STALE;
     ss_lock(sw);
-    struct ss_state *s = state_of(sw, gen);
+    struct ss_state *s = ss_state_of(sw, gen);
     if (s && reg < s->program->n_registers) {
         const struct ss_register_desc *d = &s->program->registers[reg];
         rc = i < d->size ? SS_OK : SS_E_INDEX;
@@ -313,7 +313,7 @@ int ss_replicas_set(struct ss_switch *sw, uint64_t gen, int clone, uint32_t id,
             memcpy(fresh->r, r, n * sizeof(*r));
     }
     ss_lock(sw);
-    struct ss_state *s = state_of(sw, gen);
+    struct ss_state *s = ss_state_of(sw, gen);
     if (s) {
         struct ss_replicas **at = clone ? &s->clone_sessions[id] : &s->mc_groups[id];
         old = *at;

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SS_ABI 1
+#define SS_ABI 2
 #define SS_NONE UINT32_MAX
 #define SS_MAX_FRAME 65600
 /* Below this many entries, ternary tables are searched in priority order, without hashing. */
@@ -116,6 +116,30 @@ struct ss_replicas {
     struct ss_replica r[];
 };
 
+/* A member of an action profile; an entry's first data word refers to its slot. */
+struct ss_member {
+    uint32_t action, pad;
+    uint64_t data[];
+};
+
+struct ss_bucket {
+    uint32_t slot, port; /* port: left out while this one is down; SS_NONE: never */
+};
+
+struct ss_buckets {
+    uint32_t n;
+    bool watched; /* some bucket has a port */
+    struct ss_bucket b[];
+};
+
+struct ss_profile {
+    char *members;
+    size_t stride;
+    uint32_t cap_members, cap_groups;
+    struct ss_buckets **groups;
+};
+
+#define SS_GROUP_REF ((uint64_t)1 << 32)
 #define SS_MC_GROUPS 65536
 #define SS_CLONE_SESSIONS 32768
 
@@ -128,6 +152,7 @@ struct ss_state {
     struct ss_counter **counters;
     struct ss_meter **meters;
     uint64_t **registers;
+    struct ss_profile *profiles;
     struct ss_replicas **mc_groups;      /* [SS_MC_GROUPS] */
     struct ss_replicas **clone_sessions; /* [SS_CLONE_SESSIONS] */
     void *scratch;
@@ -144,6 +169,9 @@ struct ss_ops {
     /* A line about the packet, from programs that are built with a trace. */
     void (*trace)(struct ss_ctx *ctx, int level, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+    /* Room for a digest of len bytes, or NULL (and the loss is counted). */
+    uint8_t *(*digest)(struct ss_ctx *ctx, uint32_t number, uint32_t len);
+    void (*digest_commit)(struct ss_ctx *ctx, uint32_t len);
 };
 
 struct ss_ctx {
@@ -155,15 +183,18 @@ struct ss_ctx {
     uint64_t random;
     uint64_t packet; /* numbers for the trace: of the packet, of this copy and of the last copy */
     uint32_t copy, copies;
+    const uint64_t *up_ports; /* a bit for each of n_ports ports */
+    uint32_t n_ports;
 };
 
 struct ss_program {
     uint32_t abi;
-    uint32_t n_tables, n_counters, n_meters, n_registers;
+    uint32_t n_tables, n_counters, n_meters, n_registers, n_profiles;
     const struct ss_table_desc *tables;
     const uint32_t *counters;
     const struct ss_meter_desc *meters;
     const struct ss_register_desc *registers;
+    const uint32_t *profiles; /* words that the longest parameter list of a member takes */
     size_t scratch_size;
     void (*process)(struct ss_ctx *ctx, const uint8_t *frame, uint32_t len, uint32_t port);
 };
@@ -277,6 +308,37 @@ SS_INLINE struct ss_entry *ss_lookup_masked(const struct ss_table *t, const uint
             best = e;
     }
     return best;
+}
+
+SS_INLINE struct ss_member *ss_member_at(const struct ss_profile *p, uint32_t slot)
+{
+    return (struct ss_member *)(p->members + slot * p->stride);
+}
+
+SS_HELPER bool ss_port_is_up(const struct ss_ctx *ctx, uint32_t port)
+{
+    return port < ctx->n_ports && ctx->up_ports[port / 64] >> (port % 64) & 1;
+}
+
+/* The member that a group gives for a hash; NULL if no member of it is active. */
+SS_HELPER const struct ss_member *ss_select(const struct ss_ctx *ctx, const struct ss_profile *p,
+                                            uint32_t group, uint64_t hash)
+{
+    const struct ss_buckets *g = group < p->cap_groups ? p->groups[group] : NULL;
+    uint32_t active = 0;
+    if (!g)
+        return NULL;
+    if (!g->watched)
+        return ss_member_at(p, g->b[hash % g->n].slot);
+    for (uint32_t i = 0; i < g->n; i++)
+        active += g->b[i].port == SS_NONE || ss_port_is_up(ctx, g->b[i].port);
+    if (!active)
+        return NULL;
+    uint64_t nth = hash % active;
+    for (uint32_t i = 0; i < g->n; i++)
+        if ((g->b[i].port == SS_NONE || ss_port_is_up(ctx, g->b[i].port)) && nth-- == 0)
+            return ss_member_at(p, g->b[i].slot);
+    return NULL;
 }
 
 SS_INLINE void ss_count(struct ss_counter *c, uint32_t size, uint64_t i, uint32_t bytes)

@@ -69,9 +69,10 @@ struct ss_switch {
     uint32_t ring_ports[SS_MAX_PORTS], n_ring_ports;
     uint32_t dirty[SS_MAX_PORTS], n_dirty; /* ports with frames to kick */
     bool is_dirty[SS_MAX_PORTS];
-    struct ss_queue packet_in, tap, log;
+    struct ss_queue packet_in, tap, log, digests;
     bool tapping;
     uint64_t no_such_port, pass_limit;
+    uint64_t up_ports[SS_MAX_PORTS / 64];
     /* The frame between reserve and commit. */
     uint32_t out_port, out_len;
     uint8_t *out_bytes;
@@ -85,6 +86,7 @@ struct ss_switch {
     int event_fd;
 };
 
+struct ss_state *ss_state_of(struct ss_switch *sw, uint64_t generation);
 void ss_lock(struct ss_switch *sw);
 void ss_unlock(struct ss_switch *sw);
 void ss_wake(struct ss_switch *sw);

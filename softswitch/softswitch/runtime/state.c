@@ -84,6 +84,14 @@ static void table_free(struct ss_table *t)
     free(t->default_data);
 }
 
+static void profile_free(struct ss_profile *p)
+{
+    for (uint32_t i = 0; i < p->cap_groups; i++)
+        free(p->groups[i]);
+    free(p->groups);
+    free(p->members);
+}
+
 void ss_state_free(struct ss_state *s)
 {
     if (!s)
@@ -101,6 +109,9 @@ void ss_state_free(struct ss_state *s)
         free(s->mc_groups[i]);
     for (uint32_t i = 0; s->clone_sessions && i < SS_CLONE_SESSIONS; i++)
         free(s->clone_sessions[i]);
+    for (uint32_t i = 0; s->profiles && i < p->n_profiles; i++)
+        profile_free(&s->profiles[i]);
+    free(s->profiles);
     free(s->tables);
     free(s->counters);
     free(s->meters);
@@ -122,13 +133,16 @@ struct ss_state *ss_state_new(const struct ss_program *p)
     s->counters = calloc(p->n_counters + 1, sizeof(*s->counters));
     s->meters = calloc(p->n_meters + 1, sizeof(*s->meters));
     s->registers = calloc(p->n_registers + 1, sizeof(*s->registers));
+    s->profiles = calloc(p->n_profiles + 1, sizeof(*s->profiles));
     s->mc_groups = calloc(SS_MC_GROUPS, sizeof(*s->mc_groups));
     s->clone_sessions = calloc(SS_CLONE_SESSIONS, sizeof(*s->clone_sessions));
     s->scratch = reserve_pages(p->scratch_size);
-    ok = s->tables && s->counters && s->meters && s->registers && s->mc_groups &&
+    ok = s->tables && s->profiles && s->counters && s->meters && s->registers && s->mc_groups &&
          s->clone_sessions && s->scratch;
     for (uint32_t i = 0; ok && i < p->n_tables; i++)
         ok = table_init(&s->tables[i], &p->tables[i]);
+    for (uint32_t i = 0; ok && i < p->n_profiles; i++)
+        s->profiles[i].stride = sizeof(struct ss_member) + 8 * (size_t)p->profiles[i];
     for (uint32_t i = 0; ok && i < p->n_counters; i++)
         ok = (s->counters[i] = calloc(p->counters[i] + 1, sizeof(struct ss_counter))) != NULL;
     for (uint32_t i = 0; ok && i < p->n_meters; i++)

@@ -116,12 +116,28 @@ static void op_pass_limit(struct ss_ctx *ctx)
     sw->pass_limit++;
 }
 
+/* The record's tag also says which program it came from, by the low bits of its generation. */
+static uint8_t *op_digest(struct ss_ctx *ctx, uint32_t number, uint32_t len)
+{
+    struct ss_switch *sw = ctx->owner;
+    uint32_t tag = number | (uint32_t)(ctx->state->generation << 16);
+    return ss_queue_reserve(&sw->digests, len, tag, ctx->now_ns);
+}
+
+static void op_digest_commit(struct ss_ctx *ctx, uint32_t len)
+{
+    struct ss_switch *sw = ctx->owner;
+    ss_queue_commit(&sw->digests, len);
+}
+
 const struct ss_ops ss_ops = {
     .reserve = op_reserve,
     .commit = op_commit,
     .log = op_log,
     .pass_limit = op_pass_limit,
     .trace = ss_trace_op,
+    .digest = op_digest,
+    .digest_commit = op_digest_commit,
 };
 
 /* One frame through the program; the caller holds the lock and kicks the rings afterwards. */
