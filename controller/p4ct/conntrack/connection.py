@@ -3,20 +3,30 @@
 
 from __future__ import annotations
 
+import copy
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from p4ct.conntrack.eviction import Link, Queue
+from p4ct.conntrack.numbers import Numbers, start_and_counters, unpack
 from p4ct.conntrack.state import FlowState, TcpState
 from p4ct.conntrack.tcp_window import TcpTrack
+from p4ct.conntrack.timers import NOT_ARMED, Chunk
 from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
 from p4ct.packet.text import format_ip
+
+if TYPE_CHECKING:
+    from p4ct.conntrack.table import Table
 
 _PORTS = Struct("!HH")
 
 # Type of the answer to an ICMP query, by (version, type). Only echo is tracked.
 _ICMP_ANSWER = {(4, 8): 0, (4, 0): 8, (6, 128): 129, (6, 129): 128}
 _PORT_PROTOCOLS = (PROTO_TCP, PROTO_UDP)
+
+Key = bytes
+"""See `Tuple.key`. (In `Connection`, `bytes` is a counter.)"""
 
 
 class Direction(IntEnum):
@@ -72,96 +82,186 @@ def tuple_from_key(version: int, proto: int, key: bytes) -> Tuple:
     return Tuple(version, proto, key[:size], key[size : 2 * size], sport, dport)
 
 
-class Connection:
+class Extra:
+    """What few connections have, so that the others need no room for it.
+
+    hw_packets, hw_bytes: [original, reply] that hardware forwarded.
+    """
+
+    __slots__ = ("hw_bytes", "hw_packets")
+
+    def __init__(self) -> None:
+        self.hw_packets = [0, 0]
+        self.hw_bytes = [0, 0]
+
+
+class Connection(Link):
     """A connection in one zone. Times are seconds of the clock that the caller passes in.
 
     id: unique in a Tracker, never reused.   key, reply_key: see `Tuple.key`; the table's own keys.
     assured: may not be evicted early.   seen_reply: a packet of the REPLY direction was accepted.
     mark, label: 32 and 128 bit, belong to the policy.
-    start: when it was committed; expires: when it dies unless traffic renews it; timeout: seconds
-        that the last accepted packet gave it.
-    packets, bytes: [original, reply] handled in software (frame bytes, Ethernet header included);
-        hw_packets, hw_bytes: the hardware's share, added by the offload manager.
+    expires: when it dies unless traffic renews it; timeout: seconds that the last accepted packet
+        gave it.
     offload: opaque handle of the offload manager, None while in software (`Tracker.hold`);
         offload_reason: why it is not offloaded, kept by the offload manager.
-    tcp: window and history of a TCP connection, else None.
-    alive: False once destroyed.   timer_at: when the timer wheel looks next; owned by the wheel.
+    alive: False once destroyed.
+
+    The rest belongs to the tracker: table, where it is kept; chunk and position, of the timer
+    wheel; queue, older and newer, of those that may be evicted; numbers, packed or not; extra.
+    A million connections may live: an attribute more costs 8 MB, so what is rare belongs in `Extra`
+    and what is only counted in `Numbers`.
     """
 
     __slots__ = (
         "alive",
         "assured",
-        "bytes",
+        "chunk",
         "expires",
-        "hw_bytes",
-        "hw_packets",
+        "extra",
         "id",
         "key",
         "label",
         "mark",
+        "numbers",
         "offload",
         "offload_reason",
-        "packets",
-        "proto",
+        "position",
         "protocol_state",
+        "queue",
         "reply_key",
         "seen_reply",
-        "start",
-        "tcp",
+        "table",
         "timeout",
-        "timer_at",
-        "version",
-        "zone",
     )
 
     def __init__(
         self,
         id: int,
-        zone: int,
-        original: Tuple,
-        reply: Tuple,
+        table: Table,
+        key: Key,
+        reply_key: Key,
         protocol_state: TcpState | FlowState,
         now: float,
     ) -> None:
         self.id = id
-        self.zone = zone
-        self.version = original.version
-        self.proto = original.proto
-        self.key = original.key()
-        reply_key = reply.key()
-        self.reply_key = self.key if reply_key == self.key else reply_key
+        self.table = table
+        self.key = key
+        self.reply_key = key if reply_key == key else reply_key
         self.protocol_state: TcpState | FlowState = protocol_state
         self.assured = False
         self.seen_reply = False
         self.mark = 0
         self.label = 0
-        self.start = now
         self.expires = now
         self.timeout = 0.0
-        self.packets = [0, 0]
-        self.bytes = [0, 0]
-        self.hw_packets = [0, 0]
-        self.hw_bytes = [0, 0]
         self.offload: object | None = None
         self.offload_reason = ""
-        self.tcp: TcpTrack | None = None
         self.alive = True
-        self.timer_at = -1.0
+        self.chunk: Chunk = NOT_ARMED
+        self.position = 0
+        self.older = self.newer = self
+        self.queue: Queue | None = None
+        self.numbers: Numbers | bytes = Numbers(now)
+        self.extra: Extra | None = None
+
+    @property
+    def zone(self) -> int:
+        """Its zone, 16 bit."""
+        return self.table.zone
+
+    @property
+    def version(self) -> int:
+        """IP version, 4 or 6."""
+        return self.table.version
+
+    @property
+    def proto(self) -> int:
+        """IP protocol number."""
+        return self.table.proto
 
     @property
     def original(self) -> Tuple:
         """The tuple of the first packet."""
-        return tuple_from_key(self.version, self.proto, self.key)
+        return tuple_from_key(self.table.version, self.table.proto, self.key)
 
     @property
     def reply(self) -> Tuple:
-        """The tuple of the answers."""
-        return tuple_from_key(self.version, self.proto, self.reply_key)
+        """The tuple of the answers; with NAT not the mirror image of the original."""
+        return tuple_from_key(self.table.version, self.table.proto, self.reply_key)
 
     @property
     def state_name(self) -> str:
         """Name of the protocol state: ESTABLISHED, FIN_WAIT, UNREPLIED, ..."""
         return self.protocol_state.name
+
+    @property
+    def tcp(self) -> TcpTrack | None:
+        """Window and history of a TCP connection, else None. Ask again after the next packet."""
+        return self.table.working.unpack(self).tcp
+
+    @tcp.setter
+    def tcp(self, tcp: TcpTrack | None) -> None:
+        self.table.working.unpack(self).tcp = tcp
+
+    @property
+    def start(self) -> float:
+        """When it was committed."""
+        return self._counted()[0]
+
+    @property
+    def packets(self) -> list[int]:
+        """[original, reply] handled in software, as of now."""
+        _, original, _, reply, _ = self._counted()
+        return [original, reply]
+
+    @property
+    def bytes(self) -> list[int]:
+        """[original, reply] frame bytes in software, Ethernet header included, as of now."""
+        _, _, original, _, reply = self._counted()
+        return [original, reply]
+
+    @property
+    def hw_packets(self) -> list[int]:
+        """[original, reply] that hardware forwarded, as of now."""
+        return [0, 0] if self.extra is None else list(self.extra.hw_packets)
+
+    @property
+    def hw_bytes(self) -> list[int]:
+        """[original, reply] frame bytes that hardware forwarded, as of now."""
+        return [0, 0] if self.extra is None else list(self.extra.hw_bytes)
+
+    def add_hardware(self, direction: int, packets: int, octets: int) -> None:
+        """Hardware forwarded that much more; the offload manager says so."""
+        if self.extra is None:
+            self.extra = Extra()
+        self.extra.hw_packets[direction] += packets
+        self.extra.hw_bytes[direction] += octets
+
+    def set_software(self, packets: tuple[int, int], octets: tuple[int, int]) -> None:
+        """Counters from before a restart, [original, reply]."""
+        numbers = self.table.working.unpack(self)
+        numbers.original_packets, numbers.reply_packets = packets
+        numbers.original_bytes, numbers.reply_bytes = octets
+
+    def twin(self) -> Connection:
+        """A copy in no table and with no timer, to try a packet on."""
+        twin = copy.copy(self)
+        numbers = self.numbers
+        twin.numbers = unpack(numbers if isinstance(numbers, bytes) else numbers.pack())
+        return twin
+
+    def _counted(self) -> tuple[float, int, int, int, int]:
+        numbers = self.numbers
+        if not isinstance(numbers, Numbers):
+            return start_and_counters(numbers)
+        return (
+            numbers.start,
+            numbers.original_packets,
+            numbers.original_bytes,
+            numbers.reply_packets,
+            numbers.reply_bytes,
+        )
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} zone={self.zone} {self.state_name} {self.original}>"

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp
+from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
 from p4ct.conntrack.result import ConntrackFull
 from p4ct.conntrack.state import CLOSING, Event, FlowState, TcpState
 from p4ct.conntrack.table import ConnectionTable
@@ -27,16 +28,18 @@ EventHandler = Callable[[Event, Connection, float], None]
 class Lifecycle:
     """All connections of all zones, without the packets. See `Tracker` for the arguments."""
 
-    def __init__(self, timeouts: Timeouts, max_connections: int) -> None:
+    def __init__(
+        self, timeouts: Timeouts, max_connections: int, working_set: int = WORKING_SET
+    ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.timeouts = timeouts
         self.max_connections = max_connections
         self.on_event: EventHandler | None = None
         self.stats: Counter[str] = Counter()
-        self._connections = ConnectionTable()
+        self._working = WorkingSet(working_set)
+        self._connections = ConnectionTable(self._working)
         self._wheel = TimerWheel()
-        self._evictable: OrderedDict[int, Connection] = OrderedDict()  # unassured, oldest first
         self._last_id = 0
 
     # --- lookup ----------------------------------------------------------------------------
@@ -47,17 +50,17 @@ class Lifecycle:
     @property
     def by_zone(self) -> dict[int, int]:
         """Connections per zone; zones without any are not in it."""
-        return dict(self._connections.by_zone)
+        return {number: zone.count for number, zone in self._connections.zones.items()}
 
     @property
     def by_protocol(self) -> dict[int, int]:
         """Connections per IP protocol number."""
-        return dict(self._connections.by_protocol)
+        return dict(self._connections.by_protocol())
 
     @property
     def by_state(self) -> dict[str, int]:
         """Connections per state name (`Connection.state_name`)."""
-        return dict(self._connections.by_state)
+        return dict(self._connections.by_state())
 
     def find(self, key: Tuple, zone: int) -> tuple[Connection, Direction] | None:
         """The connection of this tuple, and which of its directions the tuple is."""
@@ -127,9 +130,11 @@ class Lifecycle:
             raise ValueError(f"connection {conn.id} is gone; it cannot be offloaded")
         conn.offload = handle
         self._wheel.cancel(conn)
-        self._evictable.pop(conn.id, None)
-        if conn.tcp is not None and not conn.tcp.watched:
-            conn.tcp.forget_windows()
+        if conn.queue is not None:
+            conn.queue.remove(conn)
+        tcp = conn.tcp
+        if tcp is not None and not tcp.watched:
+            tcp.forget_windows()
 
     def release(self, conn: Connection, now: float, last_seen: float) -> None:
         """Offload ends. The connection lives until its timeout after the last packet anywhere.
@@ -150,15 +155,16 @@ class Lifecycle:
         conn.expires = max(conn.expires, last_seen + timeout)
         self._wheel.cancel(conn)
         self._wheel.arm(conn)
-        if not conn.assured:
-            self._evictable[conn.id] = conn
-        if conn.tcp is not None:
-            if conn.tcp.watched:
-                conn.tcp.watched = False
+        if conn.queue is None:
+            conn.table.in_zone.enqueue(conn)
+        tcp = conn.tcp
+        if tcp is not None:
+            if tcp.watched:
+                tcp.watched = False
             else:
-                conn.tcp.forget_windows()
+                tcp.forget_windows()
             if conn.protocol_state is TcpState.CLOSE:
-                conn.tcp.sides[0].flags |= CLOSE_INIT
+                tcp.sides[0].flags |= CLOSE_INIT
 
     def restore(
         self,
@@ -202,36 +208,40 @@ class Lifecycle:
         self, zone: int, original: Tuple, reply: Tuple, state: TcpState | FlowState, now: float
     ) -> Connection:
         self._last_id += 1
-        return Connection(self._last_id, zone, original, reply, state, now)
+        table = self._connections.table(zone, original.version, original.proto)
+        return Connection(self._last_id, table, original.key(), reply.key(), state, now)
 
     def _insert(self, conn: Connection, now: float) -> None:
         """Make a connection known and start its timer; raises ConntrackFull."""
         if self._connections.count >= self.max_connections:
             self._evict(now)
         self._connections.insert(conn)
-        if not conn.assured:
-            self._evictable[conn.id] = conn
+        conn.table.in_zone.enqueue(conn)
         self._wheel.arm(conn)
+        if isinstance(conn.numbers, Numbers):
+            self._working.enter(conn, conn.numbers)
         if self.on_event is not None:
             self.on_event(Event.NEW, conn, now)
 
     def _evict(self, now: float) -> None:
-        """Early drop: the oldest unassured connection goes, an assured one never."""
-        if not self._evictable:
+        """Early drop: the oldest unreplied or else unassured one goes, an assured one never."""
+        conn = self._connections.unreplied.oldest() or self._connections.unassured.oldest()
+        if conn is None:
             self.stats["full"] += 1
             raise ConntrackFull(
                 f"all {self._connections.count} connections are assured or offloaded; "
                 f"raise max_connections ({self.max_connections}) or flush some"
             )
         self.stats["early_drop"] += 1
-        conn = next(iter(self._evictable.values()))
         self._destroy(conn, conn.state_name, now)
 
     def _destroy(self, conn: Connection, counted_as: str, now: float) -> None:
         """Forget a connection; counted_as: the state it was last counted under."""
         self._connections.remove(conn, counted_as)
         self._wheel.cancel(conn)
-        self._evictable.pop(conn.id, None)
+        if conn.queue is not None:
+            conn.queue.remove(conn)
+        self._working.leave(conn)
         conn.alive = False
         if self.on_event is not None:
             self.on_event(Event.DESTROY, conn, now)
@@ -241,12 +251,14 @@ class Lifecycle:
     ) -> None:
         """A packet changed the state, brought the first reply, or made the connection assured."""
         if conn.protocol_state is not old:
-            self._connections.count_state(old.name, conn.state_name)
+            conn.table.change_state(old.name, conn.state_name)
+        zone, queue = conn.table.in_zone, conn.queue
+        if queue is not None and (conn.assured or (queue is zone.unreplied and conn.seen_reply)):
+            queue.remove(conn)
+            zone.enqueue(conn)
         if self.on_event is not None:
             self.on_event(Event.UPDATE, conn, now)
-        if conn.assured and not was_assured:
-            self._evictable.pop(conn.id, None)
-            if self.on_event is not None:
+            if conn.assured and not was_assured:
                 self.on_event(Event.ASSURED, conn, now)
 
     def _rearm(self, conn: Connection) -> None:

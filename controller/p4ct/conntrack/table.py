@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where connections are kept: one dict per zone and protocol, keyed by packed tuples.
+"""Where connections are kept: a table per zone, IP version and protocol, keyed by packed tuples.
 
 Both directions are keys of the same record, and the record holds the very same key objects, so a
 connection costs two short byte strings. A table that becomes empty is removed.
+
+Growing a dict of a million keys stops everything for a third of a second, so a table that grows is
+split into shards, by the hash of the key.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TypeVar
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple
+from p4ct.conntrack.eviction import Order, Queue
+from p4ct.conntrack.numbers import WorkingSet
 
-_K = TypeVar("_K")
+#: Shards of a table that was split, a power of 2, and the connections at which it is.
+SHARDS = 256
+SPLIT = 4096
 
 
 def table_id(zone: int, version: int, proto: int) -> int:
@@ -21,46 +27,151 @@ def table_id(zone: int, version: int, proto: int) -> int:
     return zone << 9 | (0x100 if version == 6 else 0) | proto
 
 
-class ConnectionTable:
-    """All connections, found by zone and tuple, counted by zone, protocol and state."""
+class Zone:
+    """What is known of a zone as a whole.
 
-    __slots__ = ("by_protocol", "by_state", "by_zone", "count", "tables")
+    count: its connections.   unreplied, unassured: those of them that may be evicted: without a
+    reply; with one, but not assured. Offloaded ones are in neither.
+    """
 
-    def __init__(self) -> None:
-        self.tables: dict[int, dict[bytes, Connection]] = {}
+    __slots__ = ("count", "number", "unassured", "unreplied")
+
+    def __init__(self, number: int, unreplied: Order, unassured: Order) -> None:
+        self.number = number
         self.count = 0
-        self.by_zone: Counter[int] = Counter()
-        self.by_protocol: Counter[int] = Counter()
-        self.by_state: Counter[str] = Counter()
+        self.unreplied = Queue(number, unreplied)
+        self.unassured = Queue(number, unassured)
+
+    def enqueue(self, conn: Connection) -> None:
+        """Make a connection, which is in no queue, one that may be evicted."""
+        if not conn.assured:
+            (self.unassured if conn.seen_reply else self.unreplied).append(conn)
+
+
+class Table:
+    """The connections of one zone, IP version and protocol.
+
+    shards, mask: the shard of a key is `shards[hash(key) & mask]`; `mask` is 0 or SHARDS - 1.
+    flushed: taken out of the `ConnectionTable`; what is left in it is about to be destroyed.
+    """
+
+    __slots__ = (
+        "count",
+        "flushed",
+        "in_zone",
+        "mask",
+        "number",
+        "proto",
+        "shards",
+        "states",
+        "version",
+        "working",
+        "zone",
+    )
+
+    def __init__(self, number: int, in_zone: Zone, working: WorkingSet) -> None:
+        self.number = number
+        self.zone = number >> 9
+        self.version = 6 if number & 0x100 else 4
+        self.proto = number & 0xFF
+        self.in_zone = in_zone
+        self.working = working
+        self.shards: list[dict[bytes, Connection]] = [{}]
+        self.mask = 0
+        self.count = 0
+        self.states: Counter[str] = Counter()
+        self.flushed = False
+
+    def get(self, key: bytes) -> Connection | None:
+        """The connection that has this key in either direction."""
+        return self.shards[hash(key) & self.mask].get(key)
 
     def insert(self, conn: Connection) -> None:
         """Add a connection; its keys must be free."""
-        number = table_id(conn.zone, conn.version, conn.proto)
-        table = self.tables.setdefault(number, {})
-        table[conn.reply_key] = conn
-        table[conn.key] = conn  # last: when both tuples are equal a packet counts as original
+        shards, mask, key, reply_key = self.shards, self.mask, conn.key, conn.reply_key
+        shards[hash(reply_key) & mask][reply_key] = conn
+        # Last: when both tuples are equal a packet counts as original.
+        shards[hash(key) & mask][key] = conn
         self.count += 1
-        self.by_zone[conn.zone] += 1
-        self.by_protocol[conn.proto] += 1
-        self.by_state[conn.state_name] += 1
+        if self.count > SPLIT and not mask:
+            self._split()
+
+    def remove(self, conn: Connection) -> None:
+        """Take a connection out."""
+        shards, mask, key, reply_key = self.shards, self.mask, conn.key, conn.reply_key
+        del shards[hash(key) & mask][key]
+        shards[hash(reply_key) & mask].pop(reply_key, None)
+        self.count -= 1
+
+    def change_state(self, old: str, new: str) -> None:
+        """A connection went from one state to another."""
+        states = self.states
+        states[old] -= 1
+        states[new] += 1
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Every connection once; they may come and go meanwhile. Copies a shard at a time."""
+        for shard in self.shards:
+            for key, conn in list(shard.items()):
+                if key is conn.key and conn.alive and not self.flushed:
+                    yield conn
+
+    def _split(self) -> None:
+        mask = SHARDS - 1
+        shards: list[dict[bytes, Connection]] = [{} for _ in range(SHARDS)]
+        for key, conn in self.shards[0].items():
+            shards[hash(key) & mask][key] = conn
+        self.shards, self.mask = shards, mask
+
+
+class ConnectionTable:
+    """All connections, found by zone and tuple, counted by zone, protocol and state."""
+
+    __slots__ = ("count", "tables", "unassured", "unreplied", "working", "zones")
+
+    def __init__(self, working: WorkingSet) -> None:
+        self.tables: dict[int, Table] = {}
+        self.zones: dict[int, Zone] = {}
+        self.working = working
+        self.unreplied = Order()
+        self.unassured = Order()
+        self.count = 0
+
+    def table(self, zone: int, version: int, proto: int) -> Table:
+        """The table for such connections; it belongs to us once something is inserted."""
+        number = table_id(zone, version, proto)
+        table = self.tables.get(number)
+        if table is None:
+            in_zone = self.zones.get(zone) or Zone(zone, self.unreplied, self.unassured)
+            table = Table(number, in_zone, self.working)
+        return table
+
+    def insert(self, conn: Connection) -> None:
+        """Add a connection to its table, which is from `table`; its keys must be free."""
+        if not conn.table.count:  # not ours yet, or not any more
+            conn.table = self.table(conn.zone, conn.version, conn.proto)
+        table = conn.table
+        zone = table.in_zone
+        if not table.count:
+            self.tables[table.number] = table
+            self.zones[zone.number] = zone
+        table.insert(conn)
+        table.states[conn.state_name] += 1
+        zone.count += 1
+        self.count += 1
 
     def remove(self, conn: Connection, state_name: str) -> None:
         """Take a connection out; state_name is the one it was last counted under."""
-        number = table_id(conn.zone, conn.version, conn.proto)
-        table = self.tables[number]
-        del table[conn.key]
-        table.pop(conn.reply_key, None)
-        if not table:
-            del self.tables[number]
+        table = conn.table
+        zone = table.in_zone
+        table.remove(conn)
+        table.states[state_name] -= 1
+        zone.count -= 1
         self.count -= 1
-        _decrement(self.by_zone, conn.zone)
-        _decrement(self.by_protocol, conn.proto)
-        _decrement(self.by_state, state_name)
-
-    def count_state(self, old: str, new: str) -> None:
-        """A connection went from one state to another."""
-        _decrement(self.by_state, old)
-        self.by_state[new] += 1
+        if not table.count and self.tables.get(table.number) is table:
+            del self.tables[table.number]
+        if not zone.count and self.zones.get(zone.number) is zone:
+            del self.zones[zone.number]
 
     def find(self, key: Tuple, zone: int) -> tuple[Connection, Direction] | None:
         """The connection that a packet with this tuple belongs to, and the packet's direction."""
@@ -71,30 +182,28 @@ class ConnectionTable:
             return None
         return conn, Direction.ORIGINAL if packed == conn.key else Direction.REPLY
 
-    def __iter__(self) -> Iterator[Connection]:
-        """Every connection once; connections may come and go meanwhile."""
-        for table in list(self.tables.values()):
-            yield from _originals(table)
-
     def of(self, zone: int | None, version: int | None, proto: int | None) -> Iterator[Connection]:
-        """Connections of a zone, IP version, protocol; None for any."""
-        for number, table in list(self.tables.items()):
+        """Connections of a zone, IP version, protocol; None for any. They may come and go."""
+        for table in list(self.tables.values()):
             if (
-                (zone is None or number >> 9 == zone)
-                and (version is None or (number & 0x100 != 0) == (version == 6))
-                and (proto is None or number & 0xFF == proto)
+                (zone is None or table.zone == zone)
+                and (version is None or table.version == version)
+                and (proto is None or table.proto == proto)
             ):
-                yield from _originals(table)
+                yield from table
 
+    def by_protocol(self) -> Counter[int]:
+        """Connections per IP protocol number."""
+        counts: Counter[int] = Counter()
+        for table in self.tables.values():
+            counts[table.proto] += table.count
+        return counts
 
-def _originals(table: dict[bytes, Connection]) -> Iterator[Connection]:
-    for key, conn in list(table.items()):
-        if conn.alive and key is conn.key:
-            yield conn
-
-
-def _decrement(counter: Counter[_K], key: _K) -> None:
-    if counter[key] == 1:
-        del counter[key]
-    else:
-        counter[key] -= 1
+    def by_state(self) -> Counter[str]:
+        """Connections per state name."""
+        counts: Counter[str] = Counter()
+        for table in self.tables.values():
+            for state, count in table.states.items():
+                if count:
+                    counts[state] += count
+        return counts

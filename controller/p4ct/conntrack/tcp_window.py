@@ -7,6 +7,8 @@ are 32-bit serial numbers (RFC 1982): comparisons look at the sign of the differ
 
 from __future__ import annotations
 
+from struct import Struct
+
 from p4ct.conntrack.state import TcpState
 from p4ct.conntrack.tcp_table import Segment
 from p4ct.conntrack.verdict import Verdict
@@ -25,6 +27,11 @@ SIMULTANEOUS_OPEN = 0x80
 MAX_SCALE = 14
 MAX_ACK_WINDOW = 66000
 
+# end, maxend, maxwin, maxack, scale, flags of a side
+_SIDE = "4I2B"
+# both sides; last_seq, _ack, _end, _win; retrans, last_wscale, _flags, _segment, _dir, watched
+_TRACK = Struct(f"<{_SIDE}{_SIDE}3IH6B")
+_SEGMENTS: tuple[Segment, ...] = tuple(Segment)
 _M = 0xFFFFFFFF
 _NEGATIVE = 0x80000000
 _SYN_SENT = TcpState.SYN_SENT
@@ -97,21 +104,71 @@ class TcpTrack:
 
     def __init__(self, flags: int = 0) -> None:
         self.sides = (TcpSide(flags), TcpSide(flags))
-        self.last_segment = Segment.NONE
+        self.last_segment: Segment = Segment.NONE
         self.last_dir = self.last_seq = self.last_ack = self.last_end = self.last_win = 0
         self.last_wscale = self.last_flags = self.retrans = 0
         self.watched = False
 
-    def copy(self) -> TcpTrack:
-        """An independent copy, to try a packet on."""
-        twin = TcpTrack()
-        for name in TcpTrack.__slots__:
-            if name != "sides":
-                setattr(twin, name, getattr(self, name))
-        for ours, theirs in zip(self.sides, twin.sides, strict=True):
-            for name in TcpSide.__slots__:
-                setattr(theirs, name, getattr(ours, name))
-        return twin
+    def pack(self) -> bytes:
+        """Everything, as 56 bytes."""
+        one, two = self.sides
+        return _TRACK.pack(
+            one.end,
+            one.maxend,
+            one.maxwin,
+            one.maxack,
+            one.scale,
+            one.flags,
+            two.end,
+            two.maxend,
+            two.maxwin,
+            two.maxack,
+            two.scale,
+            two.flags,
+            self.last_seq,
+            self.last_ack,
+            self.last_end,
+            self.last_win,
+            self.retrans,
+            self.last_wscale,
+            self.last_flags,
+            self.last_segment,
+            self.last_dir,
+            self.watched,
+        )
+
+    @classmethod
+    def unpack(cls, packed: bytes, offset: int = 0) -> TcpTrack:
+        """The inverse of `pack`, from the bytes at `offset`."""
+        tcp = cls()
+        one, two = tcp.sides
+        (
+            one.end,
+            one.maxend,
+            one.maxwin,
+            one.maxack,
+            one.scale,
+            one.flags,
+            two.end,
+            two.maxend,
+            two.maxwin,
+            two.maxack,
+            two.scale,
+            two.flags,
+            tcp.last_seq,
+            tcp.last_ack,
+            tcp.last_end,
+            tcp.last_win,
+            tcp.retrans,
+            tcp.last_wscale,
+            tcp.last_flags,
+            segment,
+            tcp.last_dir,
+            watched,
+        ) = _TRACK.unpack_from(packed, offset)
+        tcp.last_segment = _SEGMENTS[segment]
+        tcp.watched = watched != 0
+        return tcp
 
     def forget_windows(self) -> None:
         """Segments went by unseen: learn both windows anew, and believe until then.
@@ -264,7 +321,7 @@ def in_window(
 
     if not flags & TCP_SYN:
         win <<= sender.scale
-    window = win + ((sack - ack) & _M)
+    window = (win + (sack - ack)) & _M
     if sender.maxwin < window:
         sender.maxwin = window
     if (sender.end - end) & _NEGATIVE:
@@ -277,7 +334,7 @@ def in_window(
         elif (sender.maxack - ack) & _NEGATIVE:
             sender.maxack = ack
     if receiver.maxwin and (sender.maxend - end) & _NEGATIVE:
-        receiver.maxwin += (end - sender.maxend) & _M
+        receiver.maxwin = (receiver.maxwin + end - sender.maxend) & _M
     offered = (sack + win) & _M
     if (receiver.maxend - 1 - offered) & _NEGATIVE:
         receiver.maxend = offered if win else (offered + 1) & _M
@@ -293,7 +350,7 @@ def in_window(
             and tcp.last_win == raw
             and tcp.last_dir == direction
         ):
-            tcp.retrans += 1
+            tcp.retrans = (tcp.retrans + 1) & 0xFF  # as wide as in Linux
         else:
             tcp.last_dir = direction
             tcp.last_seq = seq

@@ -6,17 +6,77 @@ when the wheel gets to the bucket it puts the connection into a later one. Bucke
 for the next 64 s, 64 s wide up to 4096 s, 4096 s wide beyond, so there are few of them however long
 the timeouts, and no operation looks at more connections than its budget. The connections of the
 current second wait in a heap, which makes expiry exact.
+
+A bucket is made of chunks, because growing one list of a million connections takes too long. A
+connection knows its chunk and its position there; when it leaves, the last of the bucket takes its
+place.
 """
 
 from __future__ import annotations
 
 import heapq
+from typing import TYPE_CHECKING
 
-from p4ct.conntrack.connection import Connection
+if TYPE_CHECKING:
+    from p4ct.conntrack.connection import Connection
 
-_NOT_ARMED = -1.0
 _FINE = 64
 _COARSE = 4096
+#: Small enough that all positions are integers that CPython has anyway.
+_CHUNK = 256
+#: Stale entries that `next` clears away at a time.
+_TIDY = 64
+
+
+class Chunk:
+    """Some connections of a bucket. second: when the wheel looks at them, never later."""
+
+    __slots__ = ("bucket", "connections", "second")
+
+    def __init__(self, second: float, bucket: Bucket | None) -> None:
+        self.second = second
+        self.bucket = bucket
+        self.connections: list[Connection] = []
+
+
+class Bucket:
+    """Connections that the wheel looks at in the same second, in chunks full but for the last."""
+
+    __slots__ = ("chunks", "second")
+
+    def __init__(self, second: float) -> None:
+        self.second = second
+        self.chunks: list[Chunk] = []
+
+    def add(self, conn: Connection) -> None:
+        """Put a connection in, at the end."""
+        chunks = self.chunks
+        if not chunks or len(chunks[-1].connections) == _CHUNK:
+            chunks.append(Chunk(self.second, self))
+        chunk = chunks[-1]
+        conn.chunk = chunk
+        conn.position = len(chunk.connections)
+        chunk.connections.append(conn)
+
+    def pop(self) -> Connection:
+        """Take the last one out."""
+        last = self.chunks[-1].connections
+        conn = last.pop()
+        if not last:
+            self.chunks.pop()
+        return conn
+
+    def remove(self, chunk: Chunk, conn: Connection) -> None:
+        """Take one out; the last one gets its place."""
+        last = self.pop()
+        if last is not conn:
+            chunk.connections[conn.position] = last
+            last.chunk = chunk
+            last.position = conn.position
+
+
+NOT_ARMED = Chunk(-1.0, None)
+"""The chunk of a connection without a timer."""
 
 
 class TimerWheel:
@@ -26,37 +86,36 @@ class TimerWheel:
 
     def __init__(self) -> None:
         self._base = 0  # the second up to which buckets have been emptied
-        self._buckets: dict[int, set[Connection]] = {}
+        self._buckets: dict[int, Bucket] = {}
         self._starts: list[int] = []  # heap: the keys of _buckets
-        self._due: list[tuple[float, int, Connection]] = []
+        # An entry is stale when its chunk, made for it alone, is not the connection's any more.
+        self._due: list[tuple[float, int, Chunk, Connection]] = []
 
     def arm(self, conn: Connection) -> None:
-        """Make sure `conn` is looked at no later than `conn.expires`."""
+        """Make sure `conn` is looked at no later than `conn.expires`; it must not be armed."""
         expires = conn.expires
         second = int(expires)
         ahead = second - self._base
         if ahead <= 0:
-            conn.timer_at = expires
-            heapq.heappush(self._due, (expires, conn.id, conn))
+            conn.chunk = chunk = Chunk(expires, None)
+            heapq.heappush(self._due, (expires, conn.id, chunk, conn))
             return
         if ahead >= _COARSE:
             second -= second % _COARSE
         elif ahead >= _FINE:
             second -= second % _FINE
-        conn.timer_at = float(second)
         bucket = self._buckets.get(second)
         if bucket is None:
-            self._buckets[second] = {conn}
+            bucket = self._buckets[second] = Bucket(float(second))
             heapq.heappush(self._starts, second)
-        else:
-            bucket.add(conn)
+        bucket.add(conn)
 
     def cancel(self, conn: Connection) -> None:
         """Forget `conn`; nothing happens if it is not armed."""
-        bucket = self._buckets.get(int(conn.timer_at))
-        if bucket is not None:
-            bucket.discard(conn)
-        conn.timer_at = _NOT_ARMED  # an entry in the heap is now stale and is skipped
+        chunk = conn.chunk
+        if chunk.bucket is not None:
+            chunk.bucket.remove(chunk, conn)
+        conn.chunk = NOT_ARMED  # an entry in the heap is now stale and is skipped
 
     def expired(self, now: float, budget: int) -> list[Connection]:
         """Take out what has expired at `now`, soonest first, looking at `budget` connections."""
@@ -64,20 +123,20 @@ class TimerWheel:
         starts = self._starts
         while starts and starts[0] <= self._base and budget > 0:
             bucket = self._buckets[starts[0]]
-            while bucket and budget > 0:
+            while bucket.chunks and budget > 0:
                 self.arm(bucket.pop())
                 budget -= 1
-            if not bucket:
+            if not bucket.chunks:
                 del self._buckets[heapq.heappop(starts)]
         taken: list[Connection] = []
         due = self._due
         while due and due[0][0] <= now and budget > 0:
-            at, _, conn = heapq.heappop(due)
-            if conn.timer_at != at:
-                continue
+            _, _, chunk, conn = heapq.heappop(due)
             budget -= 1
+            if conn.chunk is not chunk:
+                continue
             if conn.expires <= now:
-                conn.timer_at = _NOT_ARMED
+                conn.chunk = NOT_ARMED
                 taken.append(conn)
             else:
                 self.arm(conn)
@@ -86,10 +145,13 @@ class TimerWheel:
     def next(self) -> float | None:
         """When to call `expired` again: never later than the first expiry, maybe earlier."""
         due, starts = self._due, self._starts
-        while due and due[0][2].timer_at != due[0][0]:
+        tidy = _TIDY
+        while due and due[0][3].chunk is not due[0][2] and tidy:
             heapq.heappop(due)
-        while starts and not self._buckets[starts[0]]:
+            tidy -= 1
+        while starts and not self._buckets[starts[0]].chunks and tidy:
             del self._buckets[heapq.heappop(starts)]
+            tidy -= 1
         if due and starts:
             return min(due[0][0], float(starts[0]))
         if due:
@@ -98,4 +160,7 @@ class TimerWheel:
 
     def __len__(self) -> int:
         """Connections waiting (entries that are stale included)."""
-        return len(self._due) + sum(map(len, self._buckets.values()))
+        waiting = sum(
+            len(chunk.connections) for bucket in self._buckets.values() for chunk in bucket.chunks
+        )
+        return len(self._due) + waiting

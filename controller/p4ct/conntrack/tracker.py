@@ -12,13 +12,13 @@ reassembled; L4 checksums are taken as verified by the NIC.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from struct import Struct
 
 from p4ct.conntrack.connection import Connection, Direction, is_icmp, tuple_from_key
 from p4ct.conntrack.icmp import is_echo_request, is_error, quoted_tuple
 from p4ct.conntrack.lifecycle import Lifecycle
+from p4ct.conntrack.numbers import WORKING_SET, Numbers
 from p4ct.conntrack.result import ConntrackInvalid, CtResult
 from p4ct.conntrack.state import CtState, FlowState
 from p4ct.conntrack.table import table_id
@@ -50,6 +50,8 @@ class Tracker(Lifecycle):
 
     max_connections: at the limit the oldest unassured connection makes room for a new one; if all
         are assured (or offloaded), commit raises ConntrackFull.
+    working_set: how many connections are held ready, which takes a kilobyte each; packets of others
+        take half as long again.
     tcp_*: the sysctls nf_conntrack_tcp_*.   timeouts may be replaced while connections live.
     on_event: called after every change with (Event, Connection, now); it must not call the tracker.
     stats: how often: "invalid", "early_drop", "full".
@@ -64,8 +66,9 @@ class Tracker(Lifecycle):
         tcp_be_liberal: bool = False,
         tcp_max_retrans: int = 3,
         tcp_ignore_invalid_rst: bool = False,
+        working_set: int = WORKING_SET,
     ) -> None:
-        super().__init__(timeouts or Timeouts(), max_connections)
+        super().__init__(timeouts or Timeouts(), max_connections, working_set)
         self.tcp_policy = TcpPolicy(
             tcp_loose, tcp_be_liberal, tcp_max_retrans, tcp_ignore_invalid_rst
         )
@@ -94,7 +97,7 @@ class Tracker(Lifecycle):
         number = zone << 9 | proto if pkt.version == 4 else zone << 9 | 0x100 | proto
         key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
         table = self._tables.get(number)
-        conn = None if table is None else table.get(key)
+        conn = None if table is None else table.shards[hash(key) & table.mask].get(key)
         if conn is None or (conn.expires <= now and conn.offload is None):
             if conn is not None:
                 self._destroy(conn, conn.state_name, now)
@@ -103,13 +106,16 @@ class Tracker(Lifecycle):
         direction = _ORIGINAL if key == conn.key else _REPLY
         old = conn.protocol_state
         assured = conn.assured
-        verdict = self._run(conn, pkt, direction, now)
+        numbers = conn.numbers
+        if not isinstance(numbers, Numbers):
+            numbers = self._working.unpack(conn)
+        verdict = self._run(conn, numbers, pkt, direction, now)
         if verdict is _ACCEPT:
             conn.expires = expires = now + conn.timeout
-            if expires < conn.timer_at:
+            if expires < conn.chunk.second:
                 self._rearm(conn)
         elif verdict >= _INVALID:
-            if conn.expires < conn.timer_at:
+            if conn.expires < conn.chunk.second:
                 self._rearm(conn)
             self.stats["invalid"] += 1
             return CtResult(_INV, None, _ORIGINAL, zone, INVALID_REASON[verdict])
@@ -117,13 +123,15 @@ class Tracker(Lifecycle):
             self._destroy(conn, conn.state_name, now)
             return self._count_invalid(self._unknown(pkt, zone, number, key, now))
 
-        conn.packets[direction] += 1
-        conn.bytes[direction] += pkt.wire_len
         if direction is _REPLY:
+            numbers.reply_packets += 1
+            numbers.reply_bytes += pkt.wire_len
             state = _EST_REPLY
             replied = not conn.seen_reply
             conn.seen_reply = True
         else:
+            numbers.original_packets += 1
+            numbers.original_bytes += pkt.wire_len
             state = _EST if conn.seen_reply else _NEW
             replied = False
         if verdict is Verdict.KILL:
@@ -138,17 +146,17 @@ class Tracker(Lifecycle):
             return _untrackable(pkt, zone)
         number = table_id(zone, pkt.version, pkt.proto)
         key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
-        conn = self._tables.get(number, {}).get(key)
+        table = self._tables.get(number)
+        conn = None if table is None else table.get(key)
         if conn is None or (conn.expires <= now and conn.offload is None):
             return self._unknown(pkt, zone, number, key, now)
         direction = _ORIGINAL if key == conn.key else _REPLY
-        twin = copy.copy(conn)
-        if twin.tcp is not None:
-            twin.tcp = twin.tcp.copy()
-            if twin.tcp.watched:
-                # Who asks about an offloaded connection has no numbers of its own.
-                twin.tcp.forget_windows()
-        verdict = self._run(twin, pkt, direction, now)
+        twin = conn.twin()
+        numbers = self._working.unpack(twin)
+        if numbers.tcp is not None and numbers.tcp.watched:
+            # Who asks about an offloaded connection has no numbers of its own.
+            numbers.tcp.forget_windows()
+        verdict = self._run(twin, numbers, pkt, direction, now)
         if verdict >= _INVALID:
             return CtResult(_INV, None, _ORIGINAL, zone, INVALID_REASON[verdict])
         if verdict is Verdict.REOPEN:
@@ -168,30 +176,34 @@ class Tracker(Lifecycle):
             return result.connection
         if result.state & CtState.INV:
             raise ConntrackInvalid(f"an invalid packet cannot be committed: {result.reason}")
-        known = self._tables.get(result.table, {}).get(result.key)
+        table = self._tables.get(result.table)
+        known = None if table is None else table.get(result.key)
         if known is not None:
             result.connection = known
             return known
         original = tuple_from_key(pkt.version, pkt.proto, result.key)
         reply = original.reversed()
         conn = self._new_connection(result.zone, original, reply, FlowState.UNREPLIED, now)
+        numbers = self._working.unpack(conn)
         if pkt.proto == PROTO_TCP:
             begin(conn, pkt)
-        verdict = self._run(conn, pkt, _ORIGINAL, now)
+        verdict = self._run(conn, numbers, pkt, _ORIGINAL, now)
         if verdict is not _ACCEPT:
             reason = INVALID_REASON.get(verdict, verdict.name)
             raise ConntrackInvalid(f"the packet begins no connection: {reason}")
-        conn.packets[0] = 1
-        conn.bytes[0] = pkt.wire_len
+        numbers.original_packets = 1
+        numbers.original_bytes = pkt.wire_len
         conn.expires = now + conn.timeout
         self._insert(conn, now)
         result.connection = conn
         return conn
 
-    def _run(self, conn: Connection, pkt: Packet, direction: Direction, now: float) -> Verdict:
+    def _run(
+        self, conn: Connection, numbers: Numbers, pkt: Packet, direction: Direction, now: float
+    ) -> Verdict:
         """The protocol's part: sets protocol_state, timeout and assured of the connection."""
         timeouts = self.timeouts.for_zone(conn.zone)
-        tcp = conn.tcp
+        tcp = numbers.tcp
         if tcp is not None:
             policy = self.tcp_policy
             if conn.offload is not None:
@@ -202,7 +214,7 @@ class Tracker(Lifecycle):
             return tcp_packet(conn, tcp, pkt, direction, now, timeouts, policy)
         seen_reply = conn.seen_reply
         if pkt.proto == PROTO_UDP:
-            if seen_reply and now > conn.start + UDP_STREAM_AFTER:
+            if seen_reply and now > numbers.start + UDP_STREAM_AFTER:
                 conn.timeout = timeouts.udp_stream
                 conn.protocol_state = FlowState.STREAM
                 conn.assured = True

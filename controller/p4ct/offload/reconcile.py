@@ -232,9 +232,7 @@ def _restore(manager: OffloadManager, member: MemberMetadata, now: float) -> Mem
         )
     except ConntrackFull:
         return None
-    for direction in (0, 1):
-        connection.packets[direction] = member.packets[direction]
-        connection.bytes[direction] = member.bytes[direction]
+    connection.set_software(member.packets, member.bytes)
     connection.offload_reason = reasons.RESTORED
     return Member(connection, member.flipped)
 

@@ -165,9 +165,7 @@ class Record:
             if packets:
                 self.last_seen = now
             for member in self.members:
-                own = member.direction(direction)
-                member.connection.hw_packets[own] += packets
-                member.connection.hw_bytes[own] += octets
+                member.connection.add_hardware(member.direction(direction), packets, octets)
             self.last[direction] = cells[direction]
         return gains
 

@@ -35,7 +35,10 @@ def assert_nothing_left(tracker: Tracker) -> None:
     assert tracker.next_deadline() is None
     assert (tracker.by_zone, tracker.by_protocol, tracker.by_state) == ({}, {}, {})
     assert not tracker._tables
-    assert not tracker._evictable
+    assert tracker._connections.unreplied.oldest() is None
+    assert tracker._connections.unassured.oldest() is None
+    assert not tracker._connections.zones
+    assert len(tracker._working) == 0
     assert len(tracker._wheel) == 0
     assert not tracker._wheel._buckets
 

@@ -231,8 +231,7 @@ def test_line_of_an_offloaded_connection_hides_nothing(make_wire: Any) -> None:
     wire = make_wire(Tracker(Timeouts(), max_connections=9))
     conn = wire.handshake()
     wire.tracker.hold(conn, HANDLE)
-    conn.hw_packets[1] += 10
-    conn.hw_bytes[1] += 1000
+    conn.add_hardware(1, 10, 1000)
     assert conntrack_line(conn, wire.now + 9.5) == (
         "tcp      6 431990 ESTABLISHED "
         "src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=80 packets=2 bytes=108 "

@@ -151,16 +151,16 @@ def snapshot(tracker: Tracker, now: float) -> list[Any]:
             for conn in tracker.select()
             if conn.tcp is not None
         ],
-        [(conn.expires, conn.timeout, conn.timer_at) for conn in tracker.select()],
+        [(conn.expires, conn.timeout, conn.chunk.second) for conn in tracker.select()],
         (tracker.by_zone, tracker.by_protocol, tracker.by_state, dict(tracker.stats)),
     ]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(mixed(), max_size=25))
-def test_traffic(steps: list[tuple[Packet, int, float, str]]) -> None:
+@given(st.lists(mixed(), max_size=25), st.integers(1, 6))
+def test_traffic(steps: list[tuple[Packet, int, float, str]], working_set: int) -> None:
     """Counters are what was tracked, peek is track without a trace, and nothing stays for ever."""
-    tracker = Tracker(Timeouts(), max_connections=6)
+    tracker = Tracker(Timeouts(), max_connections=6, working_set=working_set)
     packets: Counter[tuple[int, int]] = Counter()
     octets: Counter[tuple[int, int]] = Counter()
     seen: dict[int, Connection] = {}
@@ -206,7 +206,10 @@ def test_traffic(steps: list[tuple[Packet, int, float, str]]) -> None:
     assert len(tracker) == 0
     assert (tracker.by_zone, tracker.by_protocol, tracker.by_state) == ({}, {}, {})
     assert not tracker._tables
-    assert not tracker._evictable
+    assert tracker._connections.unreplied.oldest() is None
+    assert tracker._connections.unassured.oldest() is None
+    assert not tracker._connections.zones
+    assert len(tracker._working) == 0
     assert len(tracker._wheel) == 0
     assert not any(conn.alive for conn in seen.values())
 

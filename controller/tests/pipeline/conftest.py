@@ -13,7 +13,7 @@ from p4ct.conntrack import (
     CtResult,
     CtState,
     Direction,
-    TcpState,
+    Tracker,
     Tuple,
 )
 from p4ct.packet import Packet, parse
@@ -37,9 +37,8 @@ class ScriptedConntrack:
 
     def _connection(self, zone: int) -> Connection:
         forward = Tuple(4, 6, bytes(4), bytes(4), 1, 2)
-        connection = Connection(1, zone, forward, forward.reversed(), TcpState.ESTABLISHED, now=0.0)
-        connection.mark = self.marks.get(zone, 0)
-        return connection
+        mark = self.marks.get(zone, 0)
+        return Tracker().restore(zone, forward, forward.reversed(), None, mark, 0, now=0.0)
 
     def track(self, pkt: Packet, zone: int, now: float) -> CtResult:
         self.calls.append(("track", zone))
