@@ -210,26 +210,28 @@ class Connection(Link):
         return self._counted()[0]
 
     @property
-    def packets(self) -> list[int]:
-        """[original, reply] handled in software, as of now."""
+    def packets(self) -> tuple[int, int]:
+        """(original, reply) handled in software, as of now."""
         _, original, _, reply, _ = self._counted()
-        return [original, reply]
+        return original, reply
 
     @property
-    def bytes(self) -> list[int]:
-        """[original, reply] frame bytes in software, Ethernet header included, as of now."""
+    def bytes(self) -> tuple[int, int]:
+        """(original, reply) frame bytes in software, Ethernet header included, as of now."""
         _, _, original, _, reply = self._counted()
-        return [original, reply]
+        return original, reply
 
     @property
-    def hw_packets(self) -> list[int]:
-        """[original, reply] that hardware forwarded, as of now."""
-        return [0, 0] if self.extra is None else list(self.extra.hw_packets)
+    def hw_packets(self) -> tuple[int, int]:
+        """(original, reply) that hardware forwarded, as of now."""
+        return (
+            (0, 0) if self.extra is None else (self.extra.hw_packets[0], self.extra.hw_packets[1])
+        )
 
     @property
-    def hw_bytes(self) -> list[int]:
-        """[original, reply] frame bytes that hardware forwarded, as of now."""
-        return [0, 0] if self.extra is None else list(self.extra.hw_bytes)
+    def hw_bytes(self) -> tuple[int, int]:
+        """(original, reply) frame bytes that hardware forwarded, as of now."""
+        return (0, 0) if self.extra is None else (self.extra.hw_bytes[0], self.extra.hw_bytes[1])
 
     def add_hardware(self, direction: int, packets: int, octets: int) -> None:
         """Hardware forwarded that much more; the offload manager says so."""
@@ -238,8 +240,18 @@ class Connection(Link):
         self.extra.hw_packets[direction] += packets
         self.extra.hw_bytes[direction] += octets
 
+    def add_software(self, direction: int, packets: int, octets: int) -> None:
+        """Software handled that much more than it tracked: a packet that came in fragments."""
+        numbers = self.table.working.unpack(self)
+        if direction:
+            numbers.reply_packets += packets
+            numbers.reply_bytes += octets
+        else:
+            numbers.original_packets += packets
+            numbers.original_bytes += octets
+
     def set_software(self, packets: tuple[int, int], octets: tuple[int, int]) -> None:
-        """Counters from before a restart, [original, reply]."""
+        """Counters from before a restart, (original, reply)."""
         numbers = self.table.working.unpack(self)
         numbers.original_packets, numbers.reply_packets = packets
         numbers.original_bytes, numbers.reply_bytes = octets

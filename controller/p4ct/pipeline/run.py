@@ -302,7 +302,7 @@ class Run:
     def _count_fragments(self, visit: CtVisit) -> None:
         """Conntrack has counted one packet; what came, and will leave, are fragments."""
         if self._count > 1 and visit.connection and not int(visit.result.state) & _RELATED:
-            visit.connection.packets[visit.result.direction] += self._count - 1
+            visit.connection.add_software(visit.result.direction, self._count - 1, 0)
 
     def _commit(self, visit: CtVisit) -> None:
         new = visit.connection is None

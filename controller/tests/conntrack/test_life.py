@@ -60,7 +60,7 @@ def test_commit_twice_is_one_connection(wire: Any) -> None:
     assert wire.tracker.commit(first, pkt, wire.now) is conn
     assert wire.tracker.commit(second, pkt, wire.now) is conn
     assert wire.event_names() == ["NEW"]
-    assert conn.packets == [1, 0]
+    assert conn.packets == (1, 0)
 
 
 def test_commit_of_invalid_is_refused(wire: Any) -> None:
@@ -73,7 +73,7 @@ def test_counters_are_frame_bytes_by_direction(wire: Any) -> None:
     conn = wire.handshake()
     size = {False: 54, True: 74}[":" in wire.hosts[0]]
     wire.tcp(REPLY, "A", data=100)
-    assert (conn.packets, conn.bytes) == ([2, 2], [2 * size, 2 * size + 100])
+    assert (conn.packets, conn.bytes) == ((2, 2), (2 * size, 2 * size + 100))
 
 
 def test_zones_are_separate(make_wire: Any) -> None:

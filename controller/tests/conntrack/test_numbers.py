@@ -92,9 +92,9 @@ def test_the_working_set_is_bounded_and_forgets(size: int, steps: list[tuple[int
         unpacked = [conn for conn in tracker.select() if isinstance(conn.numbers, Numbers)]
         assert len(unpacked) == len(tracker._working) <= min(size, len(tracker))
         for conn in tracker.select():
-            assert conn.packets == [sent[conn.original.sport], 0]
+            assert conn.packets == (sent[conn.original.sport], 0)
         for conn, packets in ended:
-            assert conn.packets == [packets, 0]  # whoever holds it still sees its last numbers
+            assert conn.packets == (packets, 0)  # whoever holds it still sees its last numbers
 
 
 def test_windows_written_to_a_packed_connection_stay() -> None:

@@ -128,7 +128,7 @@ def unreachable(wire: Any, src: str, dst: str, quoted: bytes) -> Any:
 def test_error_about_an_original_packet_is_related_reply(wire: Any, router: bool) -> None:
     wire.udp(ORIG)
     conn = wire.conn
-    before = (conn.expires, list(conn.packets))
+    before = (conn.expires, conn.packets)
     frame = wire_udp(wire, ORIG)
     source = wire.hosts[1]
     if router:

@@ -41,7 +41,7 @@ def test_syn_retransmission_does_not_renew(wire: Any) -> None:
     expires = wire.conn.expires
     wire.now += 50
     assert wire.tcp(ORIG, "S").state == CtState.TRK | CtState.NEW
-    assert (wire.conn.expires, wire.conn.packets) == (expires, [2, 0])
+    assert (wire.conn.expires, wire.conn.packets) == (expires, (2, 0))
 
 
 def test_syn_with_a_new_sequence_restarts_an_unanswered_connection(wire: Any) -> None:
@@ -171,7 +171,7 @@ def test_rst_to_an_unreplied_connection_deletes_it(wire: Any) -> None:
     result = wire.tcp(REPLY, "RA", seq=0, ack=1001)
     assert result.state == CtState.TRK | CtState.EST | CtState.RPL
     assert result.connection is conn
-    assert conn.packets == [1, 1]
+    assert conn.packets == (1, 1)
     assert not conn.alive
     assert wire.event_names() == ["NEW", "DESTROY"]
     assert wire.tracker.by_state == {}
