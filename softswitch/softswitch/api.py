@@ -46,6 +46,7 @@ __all__ = [
     "ProfileInfo",
     "ProgramInfo",
     "RegisterInfo",
+    "ServiceFrame",
     "Stats",
     "TableInfo",
     "TapCallback",
@@ -212,6 +213,17 @@ class Stats:
     digest_dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceFrame:
+    """A frame for the client of the packet service. `port` None: the mark that `service_end` set.
+
+    `cause`: what the client called the frame that caused this one; 0 if another did."""
+
+    port: int | None
+    frame: bytes
+    cause: int
+
+
 class TapCallback(Protocol):
     """Gets every frame in and out of a port: for pcap files."""
 
@@ -362,6 +374,32 @@ class DataplaneApi(ProfileApi, Protocol):
 
     def read_memory_port(self, port: int, timeout_s: float = 1.0) -> bytes | None:
         """The next frame that left on a memory port, or None after the timeout."""
+        ...
+
+    def service_open(self) -> None:
+        """There will be a packet service: every port number is a port, and up."""
+        ...
+
+    def service_connect(self) -> None:
+        """From now on frames for ports that nothing is attached to go to `service_read`."""
+        ...
+
+    def service_disconnect(self) -> None:
+        """Such frames are dropped again, and counted (`Stats.no_such_port_dropped`)."""
+        ...
+
+    def service_inject(self, port: int, frame: bytes, cause: int) -> bool:
+        """Inject a frame as if received on `port`, of any number; `cause` names it.
+
+        False: nothing was done, because too much waits to be read. PortError: too long."""
+        ...
+
+    def service_end(self) -> bool:
+        """Mark the place after all that has been caused so far. False: no room, try again."""
+        ...
+
+    def service_read(self, timeout_s: float) -> list[ServiceFrame] | None:
+        """Frames in order; [] after the timeout, None once stopped."""
         ...
 
     def wait_packet_ins(self, timeout_s: float) -> list[bytes]:

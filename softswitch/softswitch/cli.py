@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, NoReturn
 from softswitch import logs
 from softswitch.errors import PortError, SoftswitchError
 from softswitch.options import Options, UsageError, parse
+from softswitch.taps import PacketLog, PcapFiles, combine
 
 if TYPE_CHECKING:
     import grpc
 
-    from softswitch.api import DataplaneApi
+    from softswitch.api import DataplaneApi, TapCallback
     from softswitch.program import Program
 
 log = logging.getLogger("softswitch")
@@ -82,10 +83,12 @@ def _run(options: Options) -> NoReturn:
         print(f"softswitch: warning: {warning}", file=sys.stderr, flush=True)
     program_json = _read_program(options.json_path)
     # Imported only now: a wrong command line is reported without waiting for them.
+    from softswitch.address import AddressError
     from softswitch.dataplane import Dataplane
     from softswitch.p4runtime.pipeline import PipelineManager
-    from softswitch.p4runtime.server import AddressError, P4RuntimeServer
+    from softswitch.p4runtime.server import P4RuntimeServer
     from softswitch.p4runtime.service import Service
+    from softswitch.packet_service.server import PacketServer
     from softswitch.program import Program
 
     credentials = _credentials(options)
@@ -99,21 +102,30 @@ def _run(options: Options) -> NoReturn:
         dataplane = Dataplane(cpu_port=options.cpu_port, drop_port=options.drop_port)
         stops.append(dataplane.stop)
         _add_ports(dataplane, options)
+        stops.append(_add_taps(dataplane, options))
         if preloaded is not None:
             dataplane.load(preloaded)
-        pipelines = PipelineManager(dataplane, load_program, preloaded=preloaded)
+        pipelines = PipelineManager(
+            dataplane, load_program, preloaded=preloaded, max_groups=options.max_groups
+        )
         service = Service(options.device_id, dataplane, pipelines)
+        packets = None
         try:
             server = P4RuntimeServer(service, dataplane, options.address, credentials)
+            stops.append(server.stop)
+            if options.packet_address is not None:
+                packets = PacketServer(dataplane, options.device_id, options.packet_address)
+                stops.append(packets.stop)
         except AddressError as error:
             raise _Failed(str(error)) from error
-        stops.append(server.stop)
         stopping = threading.Event()
         stops.insert(0, stopping.set)
         pump = threading.Thread(target=_pump_log, args=(dataplane, stopping), name="log")
         pump.start()
         stops.append(pump.join)
         dataplane.start()
+        if packets is not None:
+            packets.start()
         server.start()
         _say(f"Server listening on {_with_port(options.address, server.port)}")
         while True:
@@ -144,6 +156,8 @@ def _add_ports(dataplane: DataplaneApi, options: Options) -> None:
     permission to open any, there is no point in going on."""
     for number, name in options.interfaces:
         _say(f"Adding interface {name} as port {number}")
+        if options.packet_address is not None:
+            continue  # as in BMv2: the packet service stands for it
         try:
             dataplane.add_port(number, name)
         except PortError as error:
@@ -154,6 +168,32 @@ def _add_ports(dataplane: DataplaneApi, options: Options) -> None:
                     " namespace (unshare --user --map-root-user --net)"
                 ) from error
             log.error("Add port operation failed: %s", error)
+
+
+def _add_taps(dataplane: DataplaneApi, options: Options) -> Callable[[], None]:
+    """Begin what --pcap and --dump-packet-data ask for; returns what ends it."""
+    taps: list[TapCallback] = []
+    files = None
+    if options.pcap_folder is not None:
+        names = {port: name for port, name in dataplane.ports().items() if name is not None}
+        try:
+            files = PcapFiles(Path(options.pcap_folder), names)
+        except OSError as error:
+            raise _Failed(f"--pcap: {error.filename}: {error.strerror}") from error
+        taps.append(files)
+    if options.dump_bytes:
+        taps.append(PacketLog(options.dump_bytes, options.cpu_port))
+    tap = combine(taps)
+    if tap is not None:
+        dataplane.set_tap(tap)
+
+    def end() -> None:
+        if lost := dataplane.stats().tap_dropped:
+            log.warning("%d frames are missing in pcap files and log: there were too many", lost)
+        if files is not None:
+            files.close()
+
+    return end
 
 
 def _may_open_packet_sockets() -> bool:

@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from softswitch import native
-from softswitch.api import Digest, Entry, PortStats, ProgramInfo, Stats, TapCallback
+from softswitch.api import (
+    Digest,
+    Entry,
+    PortStats,
+    ProgramInfo,
+    ServiceFrame,
+    Stats,
+    TapCallback,
+)
 from softswitch.codegen import digests
 from softswitch.dataplane_objects import Objects
 from softswitch.errors import NoProgram, OutOfMemory, PortError, SoftswitchError
@@ -60,6 +68,7 @@ class Dataplane(Objects):
         self._next_sweep = time.monotonic() + SWEEP_S
         self._tap_thread: threading.Thread | None = None
         self._tap: TapCallback | None = None
+        self._serving = False
 
     def __del__(self) -> None:
         handle, self._handle = getattr(self, "_handle", None), None
@@ -106,7 +115,8 @@ class Dataplane(Objects):
 
     def set_port_up(self, port: int, up: bool) -> None:
         with self._ports_lock:
-            if port not in self._ports:
+            served = self._serving and 0 <= port < MAX_PORTS
+            if port not in self._ports and not served:
                 raise PortError(f"port {port}: there is no such port")
             self._lib.ss_port_set_up(self._handle, port, int(up))
 
@@ -211,6 +221,41 @@ class Dataplane(Objects):
                 out.append(Digest(digest.name, digests.decode(digest, data), time_ns))
         return out
 
+    # The packet service
+
+    def service_open(self) -> None:
+        with self._ports_lock:
+            self._serving = True
+            for port in range(MAX_PORTS):
+                if port not in self._ports:
+                    self._lib.ss_port_set_up(self._handle, port, 1)
+
+    def service_connect(self) -> None:
+        if self._lib.ss_service_connect(self._handle) != native.OK:
+            raise OutOfMemory("no memory for the packet service")
+
+    def service_disconnect(self) -> None:
+        self._lib.ss_service_disconnect(self._handle)
+
+    def service_inject(self, port: int, frame: bytes, cause: int) -> bool:
+        if len(frame) > MAX_FRAME:
+            raise PortError(f"port {port}: a frame of {len(frame)} bytes (at most {MAX_FRAME})")
+        rc = self._lib.ss_service_inject(self._handle, port, frame, len(frame), cause)
+        return rc == native.OK
+
+    def service_end(self) -> bool:
+        return self._lib.ss_service_end(self._handle) == native.OK
+
+    def service_read(self, timeout_s: float) -> list[ServiceFrame] | None:
+        buffer = ctypes.create_string_buffer(BUFFER)
+        n = self._lib.ss_service_read(self._handle, buffer, BUFFER, int(max(timeout_s, 0) * 1e9))
+        if n == native.E_STOPPED:
+            return None
+        return [
+            ServiceFrame(None if port == native.NONE else port, frame, cause)
+            for port, cause, frame in _records(buffer, n)
+        ]
+
     # Idle timeouts
 
     def wait_idle(self, timeout_s: float) -> list[tuple[str, Entry]]:
@@ -241,7 +286,8 @@ class Dataplane(Objects):
 
     def _run_tap(self) -> None:
         buffer = ctypes.create_string_buffer(BUFFER)
-        while not self._stopped.is_set():
+        n = 0
+        while n != native.E_STOPPED:  # closed and read to its end
             n = self._lib.ss_read_tap(self._handle, buffer, BUFFER, 1_000_000_000)
             for tag, time_ns, frame in _records(buffer, n):
                 callback = self._tap

@@ -45,6 +45,13 @@ class Options:
     address: str = "0.0.0.0:9559"
     cpu_port: int | None = None
     drop_port: int = 511
+    packet_address: str | None = None
+    """Where the packet service listens; it then stands for every port."""
+    max_groups: int = 4096
+    """Multicast groups and clone sessions that may exist at a time."""
+    pcap_folder: str | None = None
+    dump_bytes: int = 0
+    """Bytes of each frame that are logged."""
     tls: tuple[str, str, str | None, bool] | None = None
     """Certificate, key and CA files, and whether clients must authenticate."""
     warnings: list[str] = field(default_factory=list[str])
@@ -72,6 +79,12 @@ def _interface(text: str) -> tuple[int, str]:
     if not at or not name or not number.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not PORT@INTERFACE, like 0@veth0")
     return int(number), name
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
 
 
 def _general() -> _Parser:
@@ -106,13 +119,16 @@ def _general() -> _Parser:
     add("-v", action=_Version, nargs=0, const=BMV2_VERSION, help=argparse.SUPPRESS)
     add("--json-version", action=_Version, nargs=0, const=JSON_VERSION,
         help="print the newest BMv2 JSON version that is understood")  # fmt: skip
-    refused = "not supported yet: refused"
-    add("--pcap", nargs="?", const=".", metavar="DIR", help=refused)
+    add("--pcap", metavar="DIR",
+        help="write every frame of interface IF to DIR/IF_in.pcap and DIR/IF_out.pcap; DIR only"
+        " after '=', else the current directory")  # fmt: skip
+    add("--dump-packet-data", type=_count, default=0, metavar="N",
+        help="log the first N bytes of every frame, at level info")  # fmt: skip
+    refused = "not supported: refused"
     add("--use-files", metavar="S", help=refused)
     add("--packet-in", metavar="ADDR", help=refused)
     for name in ("--thrift-port", "--nanolog", "--notifications-addr", "--debugger-addr",
-                 "--restore-state", "--log-file-max-size", "--log-file-max-files",
-                 "--dump-packet-data"):  # fmt: skip
+                 "--restore-state", "--log-file-max-size", "--log-file-max-files"):  # fmt: skip
         add(name, metavar="X", help="accepted without effect")
     add("--debugger", action="store_true", help="accepted without effect")
     return parser
@@ -132,8 +148,12 @@ def _target() -> _Parser:
     add("--grpc-server-cacert", metavar="F", help="CA that client certificates are checked with")
     add("--grpc-server-with-client-auth", action="store_true",
         help="require client certificates")  # fmt: skip
-    add("--dp-grpc-server-addr", metavar="ADDR", help="not supported yet: refused")
-    for name in ("--priority-queues", "--max-mc-groups", "--max-l1-entries", "--max-l2-entries",
+    add("--dp-grpc-server-addr", metavar="HOST:PORT",
+        help="carry packets over gRPC (p4.bm.DataplaneInterface) there, instead of interfaces:"
+        " those given with -i are not opened, and no permission is needed")  # fmt: skip
+    add("--max-mc-groups", type=_count, default=4096, metavar="N",
+        help="multicast groups and clone sessions together (default 4096)")  # fmt: skip
+    for name in ("--priority-queues", "--max-l1-entries", "--max-l2-entries",
                  "--load-modules"):  # fmt: skip
         add(name, metavar="X", help="accepted without effect")
     add("--disable-swap", action="store_true", help="accepted without effect")
@@ -177,15 +197,17 @@ def parse(arguments: Sequence[str]) -> Options:
         address=settings.grpc_server_addr,
         cpu_port=settings.cpu_port,
         drop_port=settings.drop_port,
+        packet_address=settings.dp_grpc_server_addr,
+        max_groups=settings.max_mc_groups,
+        pcap_folder=general.pcap,
+        dump_bytes=general.dump_packet_data,
     )
     _check_program(options, general.positional)
     _check_ports(options, general.max_port_count)
     _check_refused(
         {
-            "--pcap": general.pcap,
             "--use-files": general.use_files,
             "--packet-in": general.packet_in,
-            "--dp-grpc-server-addr": settings.dp_grpc_server_addr,
         }
     )
     if settings.grpc_server_ssl:
@@ -229,7 +251,7 @@ def _check_ports(options: Options, limit: int) -> None:
 def _check_refused(values: dict[str, str | None]) -> None:
     for name, value in values.items():
         if value is not None:
-            raise UsageError(f"{name} is not supported yet; leave it out")
+            raise UsageError(f"{name} is not supported; leave it out")
 
 
 def _check_tls(options: Options, settings: argparse.Namespace) -> None:

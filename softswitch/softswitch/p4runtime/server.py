@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ import grpc
 from google.protobuf.message import Message
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
+from softswitch.address import bind
 from softswitch.api import DataplaneApi
 from softswitch.errors import SoftswitchError
 from softswitch.p4runtime.errors import (
@@ -36,10 +35,6 @@ _PAUSE_S = 0.1
 log = logging.getLogger("softswitch.p4runtime")
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-
-
-class AddressError(Exception):
-    """The server cannot listen on its address; the message says why and what to do."""
 
 
 class P4RuntimeServer:
@@ -72,7 +67,7 @@ class P4RuntimeServer:
             ),
         )
         self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.port = _bind(self._server, address, credentials)
+        self.port = bind(self._server, address, credentials)
         """The TCP port, chosen by the kernel if the address asks for port 0."""
 
     def start(self) -> None:
@@ -223,39 +218,3 @@ def _abort(context: grpc.ServicerContext, error: Exception) -> None:
         grpc.StatusCode.INTERNAL,
         f"softswitch failed with {type(error).__name__}; its log has the details: please report it",
     )
-
-
-def _bind(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
-    try:
-        if credentials is None:
-            port = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise AddressError(_why_not(address)) from error
-    if port == 0:
-        raise AddressError(_why_not(address))
-    return port
-
-
-def _why_not(address: str) -> str:
-    """gRPC does not say why binding failed, so try it once more on a plain socket."""
-    advice = "choose another address with '-- --grpc-server-addr HOST:PORT'"
-    host, _, port = address.rpartition(":")
-    try:
-        found = socket.getaddrinfo(host.strip("[]") or None, int(port), type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, where in found:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(where)
-                probe.listen()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return (
-                f"cannot listen on {address}: the port is already taken, perhaps by another"
-                f" switch; stop it, or {advice}"
-            )
-        return f"cannot listen on {address}: {error.strerror}; {advice}"
-    except (ValueError, OverflowError):
-        return f"cannot listen on {address!r}: not HOST:PORT; {advice}"
-    return f"cannot listen on {address}; {advice}"

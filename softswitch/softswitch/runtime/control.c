@@ -60,6 +60,8 @@ void ss_close_queues(struct ss_switch *sw)
     ss_queue_close(&sw->tap);
     ss_queue_close(&sw->log);
     ss_queue_close(&sw->digests);
+    if (sw->service.bytes)
+        ss_queue_close(&sw->service);
     for (uint32_t i = 0; i < SS_MAX_PORTS; i++)
         if (sw->ports[i] && sw->ports[i]->kind == SS_PORT_MEMORY)
             ss_queue_close(&sw->ports[i]->queue);
@@ -79,6 +81,7 @@ void ss_free(struct ss_switch *sw)
     ss_queue_free(&sw->tap);
     ss_queue_free(&sw->log);
     ss_queue_free(&sw->digests);
+    ss_queue_free(&sw->service);
     if (sw->event_fd >= 0)
         close(sw->event_fd);
     pthread_cond_destroy(&sw->no_waiters);

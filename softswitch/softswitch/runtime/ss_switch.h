@@ -70,6 +70,9 @@ struct ss_switch {
     uint32_t dirty[SS_MAX_PORTS], n_dirty; /* ports with frames to kick */
     bool is_dirty[SS_MAX_PORTS];
     struct ss_queue packet_in, tap, log, digests;
+    struct ss_queue service; /* what leaves on ports that nothing is attached to, for a client */
+    bool service_client;     /* one is connected */
+    uint64_t cause;          /* what the client called the frame that is being processed */
     bool tapping;
     uint64_t no_such_port, pass_limit;
     uint64_t up_ports[SS_MAX_PORTS / 64];

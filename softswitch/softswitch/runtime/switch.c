@@ -64,6 +64,8 @@ static uint8_t *op_reserve(struct ss_ctx *ctx, uint32_t port, uint32_t len)
     sw->out_bytes = NULL;
     if (port == sw->cpu_port) {
         sw->out_bytes = ss_queue_reserve(&sw->packet_in, len, port, ctx->now_ns);
+    } else if (!p && sw->service_client) {
+        sw->out_bytes = ss_queue_reserve(&sw->service, len, port, sw->cause);
     } else if (!p) {
         sw->no_such_port++;
     } else if (p->kind == SS_PORT_MEMORY) {
@@ -84,6 +86,10 @@ static void op_commit(struct ss_ctx *ctx)
         tap(sw, port, true, sw->out_bytes, len);
     if (port == sw->cpu_port) {
         ss_queue_commit(&sw->packet_in, len);
+        return;
+    }
+    if (!p) {
+        ss_queue_commit(&sw->service, len);
         return;
     }
     p->stats.tx_packets++;

@@ -3,84 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import re
-import selectors
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import text_format
-from p4rt_stubs.p4.config.v1 import p4info_pb2 as p4info
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 from p4rt_stubs.p4.v1 import p4runtime_pb2_grpc
 
-Start = Callable[..., "Switch"]
-LOCAL = ("--", "--grpc-server-addr", "127.0.0.1:0")
-TIMEOUT_S = 60
-PROGRAMS = Path(__file__).parents[1] / "programs" / "compiled"
-
-
-class Switch:
-    """A running softswitch; `lines` collects its standard output."""
-
-    def __init__(
-        self,
-        *arguments: str,
-        prefix: tuple[str, ...] = (),
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-P", "-m", "softswitch.cli", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
-        self.lines: list[str] = []
-
-    def ready(self) -> int:
-        """Wait for the ready line; returns the port."""
-        assert self.process.stdout is not None
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(self.process.stdout, selectors.EVENT_READ)
-            assert waiting.select(TIMEOUT_S), "no output"
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if found := re.fullmatch(r"Server listening on .*:(\d+)", self.lines[-1]):
-                return int(found[1])
-        raise AssertionError(self.process.communicate())
-
-    def end(self, number: int | None = None) -> tuple[int, str, str]:
-        """(exit status, rest of stdout, stderr), after a signal if one is given."""
-        if number is not None:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=TIMEOUT_S)
-        assert "Traceback" not in err + out, err + out
-        return self.process.returncode, out, err
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    switches: list[Switch] = []
-
-    def run(*arguments: str, **more: Any) -> Switch:
-        switches.append(Switch(*arguments, **more))
-        return switches[-1]
-
-    yield run
-    for switch in switches:
-        if switch.process.poll() is None:
-            switch.process.kill()
-        switch.process.communicate()
+from .switch import LOCAL, TIMEOUT_S, Start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -213,60 +147,3 @@ def test_warnings_do_not_stop_it(start: Start) -> None:
     switch = start("--no-p4", "prog.json", *LOCAL)
     switch.ready()
     assert "prog.json" in switch.end(signal.SIGTERM)[2]
-
-
-TRACED = "Processing packet received on port 510"
-
-
-def packet_out(port: int) -> None:
-    """Push the program l2, and send one packet-out to port 1."""
-    config = p4rt.ForwardingPipelineConfig(
-        p4info=text_format.Parse((PROGRAMS / "l2.p4info.txtpb").read_text(), p4info.P4Info()),
-        p4_device_config=(PROGRAMS / "l2.json").read_bytes(),
-    )
-    request = p4rt.SetForwardingPipelineConfigRequest(
-        action=p4rt.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, config=config
-    )
-    requests: queue.SimpleQueue[p4rt.StreamMessageRequest | None] = queue.SimpleQueue()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = p4runtime_pb2_grpc.P4RuntimeStub(channel)
-        stub.SetForwardingPipelineConfig(request, timeout=TIMEOUT_S)
-        responses = stub.StreamChannel(iter(requests.get, None))
-        requests.put(p4rt.StreamMessageRequest(arbitration={"election_id": {"low": 1}}))
-        assert next(responses).arbitration.status.code == 0
-        metadata = [p4rt.PacketMetadata(metadata_id=1, value=b"\x01")]
-        metadata.append(p4rt.PacketMetadata(metadata_id=2, value=b"\0"))
-        packet = p4rt.PacketOut(payload=bytes(60), metadata=metadata)
-        requests.put(p4rt.StreamMessageRequest(packet=packet))
-        requests.put(None)
-        assert list(responses) == []  # all that was sent has been processed
-
-
-@pytest.mark.parametrize(
-    ("options", "traced", "primitives"),
-    [
-        (("--log-console",), True, True),
-        (("--log-console", "-L", "debug"), True, False),
-        (("--log-console", "--log-level", "info"), False, False),
-        (("-L", "trace"), False, False),
-    ],
-)
-def test_packets_are_logged_at_the_levels_below_info(
-    start: Start, options: tuple[str, ...], traced: bool, primitives: bool
-) -> None:
-    switch = start("--no-p4", *options, *LOCAL, "--cpu-port", "510")
-    packet_out(switch.ready())
-    _, out, _ = switch.end(signal.SIGTERM)
-    assert (TRACED in out) == traced
-    assert ("Transmitting packet of size 60 out of port 1" in out) == traced
-    assert ("Primitive std.egress_spec = hdr.packet_out.egress_port" in out) == primitives
-    head = r"\[\d\d:\d\d:\d\d\.\d{3}\] \[bmv2\] \[D\] \[thread \d+\] \[0\.0\] \[cxt 0\] "
-    assert any(re.fullmatch(head + TRACED, line) for line in out.splitlines()) == traced
-
-
-def test_log_file_gets_the_packets(start: Start, tmp_path: Path) -> None:
-    log = tmp_path / "switch"
-    switch = start("--no-p4", "--log-file", str(log), *LOCAL, "--cpu-port", "510")
-    packet_out(switch.ready())
-    assert TRACED not in switch.end(signal.SIGTERM)[1]
-    assert TRACED in (tmp_path / "switch.txt").read_text()

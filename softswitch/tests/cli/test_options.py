@@ -90,13 +90,9 @@ def test_options_of_other_builds_have_no_effect() -> None:
             "--log-file-max-files",
             "2",
             "--log-flush",
-            "--dump-packet-data",
-            "64",
             "--",
             "--priority-queues",
             "8",
-            "--max-mc-groups",
-            "1",
             "--max-l1-entries",
             "1",
             "--max-l2-entries",
@@ -123,10 +119,10 @@ def test_options_of_other_builds_have_no_effect() -> None:
         ("--no-p4 --device-id x", "--device-id"),
         ("--no-p4 -- --cpu-port 0", "Invalid CPU port 0"),
         ("--no-p4 -i 3@veth0 -- --cpu-port 3", "Cpu port 3 is used as a data port"),
-        ("--no-p4 --pcap", "--pcap is not supported yet"),
-        ("--no-p4 --pcap=dir", "--pcap is not supported yet"),
-        ("--no-p4 --use-files 1", "--use-files is not supported yet"),
-        ("--no-p4 -- --dp-grpc-server-addr a", "--dp-grpc-server-addr is not supported yet"),
+        ("--no-p4 --use-files 1", "--use-files is not supported"),
+        ("--no-p4 --packet-in ipc://x", "--packet-in is not supported"),
+        ("--no-p4 --dump-packet-data x", "'x' is not a number"),
+        ("--no-p4 -- --max-mc-groups -1", "--max-mc-groups"),
         ("--no-p4 -- --grpc-server-ssl", "needs --grpc-server-cert and --grpc-server-key"),
     ],
 )
@@ -135,7 +131,30 @@ def test_refusals(arguments: str, said: str) -> None:
 
 
 def test_pcap_does_not_swallow_the_program() -> None:
-    assert "--pcap is not supported yet" in refusal("--pcap", "prog.json")
+    options = parse(["--pcap", "prog.json"])
+    assert (options.pcap_folder, options.json_path) == (".", "prog.json")
+    assert parse(["--pcap=dir", "prog.json"]).pcap_folder == "dir"
+    assert parse(["prog.json"]).pcap_folder is None
+
+
+def test_options_with_a_value() -> None:
+    arguments = "--no-p4 --dump-packet-data 64 --dp-grpc-server-addr x:1 --max-mc-groups 5"
+    options = parse(arguments.split())
+    assert (options.dump_bytes, options.packet_address, options.max_groups) == (64, "x:1", 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "traced"),
+    [
+        ("", False),
+        ("--log-console", True),
+        ("--log-file x -L debug", True),
+        ("--log-console -L info", False),
+        ("-L trace", False),
+    ],
+)
+def test_packets_are_traced_when_there_is_a_log_for_it(arguments: str, traced: bool) -> None:
+    assert parse(["--no-p4", *arguments.split()]).trace_packets == traced
 
 
 @pytest.mark.parametrize(
