@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import click
 
-__all__ = ["BAD_INPUT", "FAILED", "Answer", "BadInput", "ask"]
+__all__ = ["BAD_INPUT", "FAILED", "Answer", "BadInput", "ask", "listen"]
 
 FAILED = 1
 """Exit code for what went wrong at run time."""
@@ -49,6 +50,29 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> An
             ) from None
         except ConnectionError:
             line = b""
+    return _answer(path, line)
+
+
+def listen(path: Path, command: str, arguments: dict[str, Any]) -> Iterator[bytes]:
+    """The lines that follow the controller's answer, as they come.
+
+    Raises click.ClickException with a message, also when the controller ends.
+    """
+    request = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        _connect(connection, path)
+        with connection.makefile("rb") as lines:
+            try:
+                connection.sendall(request)
+                _answer(path, lines.readline())
+                yield from lines
+            except ConnectionError:
+                pass
+    raise click.ClickException(f"the controller on {path} has ended")
+
+
+def _answer(path: Path, line: bytes) -> Answer:
+    """An answer's result. Raises click.ClickException for a refusal or what is no answer."""
     if not line.endswith(b"\n"):
         raise click.ClickException(
             f"the controller on {path} ended before it answered; see its log"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,44 +11,11 @@ from typing import Any
 import click
 
 from p4ct.cli import show
-from p4ct.cli.client import BadInput, ask
+from p4ct.cli.client import BadInput
+from p4ct.cli.common import CONTEXT, WHY_HELP, ask, json_option, show_answer
+from p4ct.cli.conntrack import conntrack
 
 __all__ = ["main"]
-
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-FILTER_HELP = """
-\b
-FILTER words select connections; all of them must fit one tuple of the connection:
-  tcp, udp, icmp, icmpv6, sctp, gre or proto=N    src=ADDR[/BITS]  dst=ADDR[/BITS]
-  sport=N  dport=N  zone=N  mark=N  state=NAME (or the name alone)  family=ipv4|ipv6
-  assured  offloaded
-
-\b
-Examples:
-  p4ct conntrack {command} tcp dport=80
-  p4ct conntrack {command} zone=1 src=10.0.0.0/24 ESTABLISHED
-"""
-WHY_HELP = FILTER_HELP.replace("conntrack {command}", "offload why")
-
-
-def _json_option(function: Any) -> Any:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
-
-
-def _ask(socket: Path, command: str, arguments: dict[str, Any] | None = None) -> Any:
-    """The result of a command; a warning goes to standard error, so that output can be piped."""
-    result, warning = ask(socket, command, arguments)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
-    return result
-
-
-def _print(answer: Any, as_json: bool, text: Any) -> None:
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        text(answer)
 
 
 @click.group(context_settings=CONTEXT)
@@ -117,7 +83,7 @@ def check_config(config: Path) -> None:
 
 
 @main.command(context_settings=CONTEXT)
-@_json_option
+@json_option
 @click.pass_obj
 def status(socket: Path, as_json: bool) -> None:
     """Totals: connections, packets, punts, drops, entries.
@@ -127,53 +93,10 @@ def status(socket: Path, as_json: bool) -> None:
       p4ct status
       p4ct --socket build/p4ct.sock status --json
     """
-    _print(_ask(socket, "status"), as_json, show.status)
+    show_answer(ask(socket, "status"), as_json, show.status)
 
 
-@main.group(context_settings=CONTEXT)
-def conntrack() -> None:
-    """The connection table.
-
-    \b
-    Example:
-      p4ct conntrack list udp
-    """
-
-
-@conntrack.command("list", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="list"))
-@click.argument("filter", nargs=-1)
-@_json_option
-@click.pass_obj
-def conntrack_list(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """List connections in the format of conntrack -L.
-
-    An offloaded connection shows its state and timeout as well, and [OFFLOAD] besides.
-    """
-    answer = _ask(socket, "conntrack-list", {"filter": filter})
-    _print(answer, as_json, show.connections)
-
-
-@conntrack.command("count", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="count"))
-@click.argument("filter", nargs=-1)
-@_json_option
-@click.pass_obj
-def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """Count connections."""
-    _print(_ask(socket, "conntrack-count", {"filter": filter}), as_json, click.echo)
-
-
-@conntrack.command("flush", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="flush"))
-@click.argument("filter", nargs=-1)
-@_json_option
-@click.pass_obj
-def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """Forget connections; their entries leave the switch first.
-
-    Without FILTER all of them. If entries cannot be removed within 10 seconds, because the switch
-    is away, the command fails and nothing is forgotten.
-    """
-    answer = _ask(socket, "conntrack-flush", {"filter": filter})
-    _print(answer, as_json, show.flushed)
+main.add_command(conntrack)
 
 
 @main.group(context_settings=CONTEXT)
@@ -187,7 +110,7 @@ def offload() -> None:
 
 
 @offload.command("list", context_settings=CONTEXT)
-@_json_option
+@json_option
 @click.pass_obj
 def offload_list(socket: Path, as_json: bool) -> None:
     """List entries as ovs-appctl dpctl/dump-flows does.
@@ -198,11 +121,11 @@ def offload_list(socket: Path, as_json: bool) -> None:
     Example:
       p4ct offload list
     """
-    _print(_ask(socket, "offload-list"), as_json, show.records)
+    show_answer(ask(socket, "offload-list"), as_json, show.records)
 
 
 @offload.command("pending", context_settings=CONTEXT)
-@_json_option
+@json_option
 @click.pass_obj
 def offload_pending(socket: Path, as_json: bool) -> None:
     """List connections that wait because the eswitch is full.
@@ -211,16 +134,16 @@ def offload_pending(socket: Path, as_json: bool) -> None:
     Example:
       p4ct offload pending
     """
-    _print(_ask(socket, "offload-pending"), as_json, show.pending)
+    show_answer(ask(socket, "offload-pending"), as_json, show.pending)
 
 
 @offload.command("why", context_settings=CONTEXT, epilog=WHY_HELP)
 @click.argument("filter", nargs=-1)
-@_json_option
+@json_option
 @click.pass_obj
 def offload_why(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
     """Say of each connection whether it is offloaded, and why not."""
-    _print(_ask(socket, "offload-why", {"filter": filter}), as_json, show.why)
+    show_answer(ask(socket, "offload-why", {"filter": filter}), as_json, show.why)
 
 
 @main.group(context_settings=CONTEXT)
@@ -234,7 +157,7 @@ def flows() -> None:
 
 
 @flows.command("list", context_settings=CONTEXT)
-@_json_option
+@json_option
 @click.pass_obj
 def flows_list(socket: Path, as_json: bool) -> None:
     """List flows as ovs-ofctl dump-flows does.
@@ -245,12 +168,12 @@ def flows_list(socket: Path, as_json: bool) -> None:
     Example:
       p4ct flows list
     """
-    _print(_ask(socket, "flows-list"), as_json, show.flows)
+    show_answer(ask(socket, "flows-list"), as_json, show.flows)
 
 
 @flows.command("replace", context_settings=CONTEXT)
 @click.argument("file", type=click.File("r"))
-@_json_option
+@json_option
 @click.pass_obj
 def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
     """Make FILE the whole policy ("-" reads standard input).
@@ -267,12 +190,12 @@ def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
         arguments = {"text": file.read(), "source": file.name}
     except UnicodeDecodeError as error:
         raise BadInput(f"{file.name}: is not UTF-8 text (byte {error.start})") from None
-    _print(_ask(socket, "flows-replace", arguments), as_json, show.changed)
+    show_answer(ask(socket, "flows-replace", arguments), as_json, show.changed)
 
 
 @flows.command("add", context_settings=CONTEXT)
 @click.argument("flow")
-@_json_option
+@json_option
 @click.pass_obj
 def flows_add(socket: Path, flow: str, as_json: bool) -> None:
     """Add one flow, in ovs-ofctl syntax.
@@ -281,13 +204,13 @@ def flows_add(socket: Path, flow: str, as_json: bool) -> None:
     Example:
       p4ct flows add "table=1,priority=95,tcp,in_port=ext,tp_dst=22,ct_state=+new,actions=drop"
     """
-    answer = _ask(socket, "flows-add", {"text": flow, "source": "FLOW"})
-    _print(answer, as_json, show.changed)
+    answer = ask(socket, "flows-add", {"text": flow, "source": "FLOW"})
+    show_answer(answer, as_json, show.changed)
 
 
 @flows.command("delete", context_settings=CONTEXT)
 @click.argument("match")
-@_json_option
+@json_option
 @click.pass_obj
 def flows_delete(socket: Path, match: str, as_json: bool) -> None:
     """Delete the flows that MATCH selects, as ovs-ofctl del-flows.
@@ -299,7 +222,7 @@ def flows_delete(socket: Path, match: str, as_json: bool) -> None:
       p4ct flows delete "table=1,tcp,tp_dst=22"
       p4ct flows delete ""
     """
-    _print(_ask(socket, "flows-delete", {"match": match}), as_json, show.deleted)
+    show_answer(ask(socket, "flows-delete", {"match": match}), as_json, show.deleted)
 
 
 @main.group(context_settings=CONTEXT)
@@ -313,7 +236,7 @@ def vport() -> None:
 
 
 @vport.command("list", context_settings=CONTEXT)
-@_json_option
+@json_option
 @click.pass_obj
 def vport_list(socket: Path, as_json: bool) -> None:
     """List vports, their ports, tunnels and next hops.
@@ -322,7 +245,7 @@ def vport_list(socket: Path, as_json: bool) -> None:
     Example:
       p4ct vport list
     """
-    _print(_ask(socket, "vport-list"), as_json, show.vports)
+    show_answer(ask(socket, "vport-list"), as_json, show.vports)
 
 
 @vport.command("move", context_settings=CONTEXT)
@@ -330,7 +253,7 @@ def vport_list(socket: Path, as_json: bool) -> None:
 @click.option("--port", type=int, help="Dataplane port to move to.")
 @click.option("--outer-eth-dst", metavar="MAC", help="Next hop of a tunnel on its new way.")
 @click.option("--outer-eth-src", metavar="MAC", help="Our end of a tunnel on its new way.")
-@_json_option
+@json_option
 @click.pass_obj
 def vport_move(
     socket: Path,
@@ -359,12 +282,12 @@ def vport_move(
         "outer_eth_src": outer_eth_src,
         "outer_eth_dst": outer_eth_dst,
     }
-    _print(_ask(socket, "vport-move", arguments), as_json, show.moved)
+    show_answer(ask(socket, "vport-move", arguments), as_json, show.moved)
 
 
 @main.command(context_settings=CONTEXT)
 @click.argument("tuple", nargs=-1, required=True)
-@_json_option
+@json_option
 @click.pass_obj
 def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
     """Explain what happens to packets of TUPLE, and why.
@@ -378,7 +301,7 @@ def explain(socket: Path, tuple: tuple[str, ...], as_json: bool) -> None:
     Example:
       p4ct explain tcp src=10.0.0.1 dst=10.0.0.3 sport=40000 dport=80 in_port=vm1
     """
-    _print(_ask(socket, "explain", {"tuple": " ".join(tuple)}), as_json, show.explanation)
+    show_answer(ask(socket, "explain", {"tuple": " ".join(tuple)}), as_json, show.explanation)
 
 
 @main.command(context_settings=CONTEXT)

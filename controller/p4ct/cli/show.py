@@ -17,6 +17,7 @@ __all__ = [
     "moved",
     "pending",
     "records",
+    "stats",
     "status",
     "vports",
     "why",
@@ -132,6 +133,25 @@ def moved(answer: dict[str, Any]) -> None:
         f"moved: {', '.join(answer['vports'])}; next hops rewritten: {answer['next_hops']}, "
         f"entries that follow: {answer['entries']}"
     )
+
+
+def stats(answer: dict[str, Any]) -> None:
+    """Totals in the layout of dpctl/ct-stats-show, and what was dropped or refused."""
+    click.echo("Connections Stats:")
+    click.echo(f"    Total: {answer['total']} (at most {answer['limit']})")
+    for name, number in answer["by_protocol"].items():
+        click.echo(f"  {name.upper()}: {number}")
+        if name == "tcp":
+            click.echo("    Conn per TCP states:")
+            for state, count in answer["by_tcp_state"].items():
+                click.echo(f"      [{state}]={count}")
+    for title, name in (
+        ("By state", "by_state"),
+        ("By zone", "by_zone"),
+        ("Events", "counters"),
+        ("Fragments", "fragments"),
+    ):
+        click.echo(f"{title}: {_numbers(answer[name])}")
 
 
 def explanation(answer: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ A request is one line, `{"command": NAME, "arguments": {...}}`; the answer is on
 canonical gRPC name: INVALID_ARGUMENT for a mistake in the request, INTERNAL for a defect of the
 controller, anything else for what the switch did.  `"warning": TEXT` stands beside a result whose
 counters are old because the switch is away.  A connection may carry any number of requests, one
-after the other.
+after the other; after `conntrack-events` the answer is followed by a line for each event, until the
+client ends.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import msgspec
 
 from p4ct.daemon.commands import COMMANDS, CommandError, carry_out
 from p4ct.daemon.controller import Controller
+from p4ct.daemon.events import Listener
 from p4ct.eswitch.entries import EswitchError
 
 __all__ = ["AdminServer", "SocketInUse"]
@@ -105,7 +107,11 @@ class AdminServer:
                 await writer.drain()
                 return
             while line := await self._line(reader):
-                writer.write(await self._answer(line))
+                answer = await self._answer(line)
+                if isinstance(answer, Listener):
+                    await self._events(answer, reader, writer)
+                    return
+                writer.write(answer)
                 await writer.drain()
         except _TooLong:
             limit = f"the request is longer than {self.max_request} bytes"
@@ -126,13 +132,36 @@ class AdminServer:
         except ValueError:  # asyncio's word for a line beyond the limit
             raise _TooLong from None
 
-    async def _answer(self, line: bytes) -> bytes:
+    async def _events(
+        self, listener: Listener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Send what the listener hears, until the client ends or says anything else."""
+        client = asyncio.create_task(reader.read(1))
+        try:
+            writer.write(msgspec.json.encode({"ok": True, "result": "events follow"}) + b"\n")
+            while not client.done():
+                lines = asyncio.create_task(listener.take())
+                await asyncio.wait((client, lines), return_when=asyncio.FIRST_COMPLETED)
+                if not lines.done():
+                    lines.cancel()
+                    break
+                writer.write(lines.result())
+                # Waits for a slow reader, whose events are then counted as lost.
+                await writer.drain()
+        finally:
+            client.cancel()
+            self.controller.events.leave(listener)
+
+    async def _answer(self, line: bytes) -> bytes | Listener:
+        """The line that answers a request; a listener if events are to follow."""
         try:
             request = msgspec.json.decode(line, type=_Request)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return _refusal("INVALID_ARGUMENT", f"not a request: {error}")
         try:
             result = await carry_out(self.controller, request.command, request.arguments)
+            if isinstance(result, Listener):
+                return result
             answer = {"ok": True, "result": result}
             if COMMANDS[request.command].counters and self.controller.warning:
                 answer["warning"] = self.controller.warning

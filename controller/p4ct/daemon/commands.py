@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from p4ct.conntrack import Connection
+from p4ct.conntrack.format_dpctl import dpctl_line
 from p4ct.daemon import operations, uplinks, views
 from p4ct.daemon.controller import Controller
-from p4ct.daemon.select import select
+from p4ct.daemon.select import Selection, select
 from p4ct.daemon.tuples import TupleError, parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.pipeline.errors import FlowSyntaxError
@@ -40,6 +41,13 @@ class Filter(msgspec.Struct, forbid_unknown_fields=True):
     """Words that select connections, as in `p4ct conntrack list`."""
 
     filter: list[str] = []
+
+
+class ListArguments(Filter, forbid_unknown_fields=True):
+    """`format` of the lines; `statistics` for that of dpctl."""
+
+    format: Literal["conntrack", "dpctl"] = "conntrack"
+    statistics: bool = False
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,11 +96,31 @@ async def status(controller: Controller, _: Nothing) -> Any:
     return await views.status(controller, fresh)
 
 
-async def conntrack_list(controller: Controller, arguments: Filter) -> Any:
-    """Connections that fit the filter words, as objects and as lines of `conntrack -L`."""
+async def conntrack_list(controller: Controller, arguments: ListArguments) -> Any:
+    """Connections that fit the filter words, as objects and as lines of the format asked for."""
     await controller.refresh()
     now = controller.clock()
-    return await _each(_select(controller, arguments), lambda c: views.connection(c, now))
+    chosen = _select(controller, arguments)
+    if arguments.format == "conntrack":
+        return await _each(chosen, lambda c: views.connection(c, now))
+    more = arguments.statistics
+    return await _each(
+        chosen,
+        lambda c: {**views.connection(c, now), "line": dpctl_line(c, now, statistics=more)},
+    )
+
+
+async def conntrack_stats(controller: Controller, _: Nothing) -> Any:
+    """Connections by protocol, state and zone."""
+    return views.conntrack_stats(controller)
+
+
+async def conntrack_events(controller: Controller, arguments: Filter) -> Any:
+    """Events of connections that fit the filter words; the admin server sends what it hears."""
+    try:
+        return controller.events.listen(Selection(arguments.filter))
+    except TupleError as error:
+        raise CommandError(str(error)) from None
 
 
 async def conntrack_count(controller: Controller, arguments: Filter) -> Any:
@@ -242,9 +270,11 @@ class _Command(NamedTuple):
 
 COMMANDS: dict[str, _Command] = {
     "status": _Command(Nothing, status),
-    "conntrack-list": _Command(Filter, conntrack_list, counters=True),
+    "conntrack-list": _Command(ListArguments, conntrack_list, counters=True),
     "conntrack-count": _Command(Filter, conntrack_count),
+    "conntrack-events": _Command(Filter, conntrack_events),
     "conntrack-flush": _Command(Filter, conntrack_flush),
+    "conntrack-stats": _Command(Nothing, conntrack_stats),
     "offload-list": _Command(Nothing, offload_list, counters=True),
     "offload-pending": _Command(Nothing, offload_pending),
     "offload-why": _Command(Filter, offload_why, counters=True),

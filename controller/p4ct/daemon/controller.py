@@ -14,6 +14,7 @@ from typing import Any
 
 from p4ct.conntrack import Connection, Event, FragmentLimits, Tracker
 from p4ct.daemon.config import Config
+from p4ct.daemon.events import EventStream
 from p4ct.daemon.slow_path import SlowPath
 from p4ct.daemon.switch import ProgramFiles, Switch
 from p4ct.eswitch.entries import CtKey, EswitchError, PuntInfo
@@ -88,6 +89,7 @@ class Controller:
             path_size=has.path_size,
         )
         self.manager.on_event = self._offload_event
+        self.events = EventStream(self.manager)
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
         self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send, config.router)
         self.connections_seen = 0
@@ -300,6 +302,7 @@ class Controller:
         self.manager.idle(key, self.clock())
 
     def _conntrack_event(self, event: Event, connection: Connection, now: float) -> None:
+        self.events.conntrack(event, connection, now)
         if event is Event.NEW:
             self.connections_seen += 1
         elif event is Event.DESTROY:
@@ -309,6 +312,7 @@ class Controller:
             log.debug("%s %s", event.value, connection.state_name, extra=about)
 
     def _offload_event(self, what: str, record: Record, detail: str) -> None:
+        self.events.offload(what, record, detail, self.clock())
         if log.isEnabledFor(logging.INFO):
             about = {
                 "connection": ", ".join(_name(member.connection) for member in record.members),

@@ -52,8 +52,12 @@ class Network(NamedTuple):
         return len(address) == self.size and int.from_bytes(address) & self.mask == self.value
 
 
-FILTER_WORDS = ("src", "dst", "sport", "dport", "zone", "mark", "state", "family", "proto")
-FLAGS = ("assured", "offloaded")
+_TUPLE_PARTS = ("src", "dst", "sport", "dport", "type", "code", "id")
+FILTER_WORDS = (
+    *_TUPLE_PARTS, *(f"{side}-{part}" for side in ("orig", "reply") for part in _TUPLE_PARTS),
+    "zone", "mark", "label", "state", "family", "proto",
+)  # fmt: skip
+FLAGS = ("assured", "offloaded", "unreplied")
 TUPLE_WORDS = (
     "src", "dst", "sport", "dport", "id", "type", "code", "proto", "zone", "in_port", "eth_src",
     "eth_dst",
@@ -68,9 +72,11 @@ _EITHER = {"port": ("sport", "dport"), "ip": ("src", "dst"), "addr": ("src", "ds
 
 
 def parse_filter(words: list[str]) -> dict[str, Any]:
-    """Keyword arguments of `Tracker.select` from filter words. Raises TupleError.
+    """What filter words ask for, by name. Raises TupleError.
 
-    Besides: `src_net` and `dst_net` (Network), `assured` and `offloaded` (True).
+    zone, version, proto, mark, state: as in `Tracker.select`.   mark_bits, label_bits: (value,
+    mask).   assured, offloaded, unreplied: True.   Parts of one tuple: src, dst (bytes), src_net,
+    dst_net (Network), sport, dport, type, code, id; with orig- or reply- in front, of that tuple.
     """
     chosen: dict[str, Any] = {}
 
@@ -82,18 +88,19 @@ def parse_filter(words: list[str]) -> dict[str, Any]:
         name, sign, value = word.partition("=")
         if not sign and name.lower() in PROTOCOLS:
             put("proto", PROTOCOLS[name.lower()], word)
-        elif not sign and name.upper() in _STATES:
-            put("state", name.upper(), word)
         elif not sign and name.lower() in FLAGS:
             put(name.lower(), True, word)
-        elif name in ("src", "dst") and "/" in value:
-            put(f"{name}_net", _network(word, value), word)
-        elif name in ("src", "dst"):
-            put(name, _address(word, value), word)
-        elif name in ("sport", "dport", "zone"):
+        elif not sign and name.upper() in _STATES:
+            put("state", name.upper(), word)
+        elif (part := name.removeprefix("orig-").removeprefix("reply-")) in _TUPLE_PARTS:
+            network = part in ("src", "dst") and "/" in value
+            put(f"{name}_net" if network else name, _tuple_part(word, part, value), word)
+        elif name == "zone":
             put(name, _number(word, value, 65535), word)
-        elif name == "mark":
+        elif name == "mark" and "/" not in value:
             put(name, _number(word, value, 0xFFFFFFFF), word)
+        elif name in ("mark", "label"):
+            put(f"{name}_bits", _masked(word, value, 32 if name == "mark" else 128), word)
         elif name == "state":
             put(name, _one_of(word, value.upper(), _STATES), word)
         elif name == "family":
@@ -273,6 +280,20 @@ def _number(word: str, value: str, limit: int) -> int:
     if not 0 <= number <= limit:
         raise TupleError(f"'{word}': '{value}' is not a number from 0 to {limit}")
     return number
+
+
+def _tuple_part(word: str, part: str, value: str) -> bytes | Network | int:
+    if part in ("src", "dst"):
+        return _network(word, value) if "/" in value else _address(word, value)
+    return _number(word, value, 255 if part in ("type", "code") else 65535)
+
+
+def _masked(word: str, value: str, bits: int) -> tuple[int, int]:
+    """VALUE or VALUE/MASK."""
+    text, sign, mask = value.partition("/")
+    full = (1 << bits) - 1
+    wanted = _number(word, text, full)
+    return wanted, _number(word, mask, full) if sign else full
 
 
 def _port(value: str, ports: PortTable) -> int:

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from p4ct.conntrack import Connection, Tuple
+from p4ct.conntrack import Connection, TcpState, Tuple
 from p4ct.conntrack.format import conntrack_line, protocol_name
-from p4ct.daemon.controller import Controller
 from p4ct.eswitch.entries import EswitchError
 from p4ct.offload.allocate import SharedRows
 from p4ct.offload.next_hops import NextHopKey
@@ -19,6 +18,9 @@ from p4ct.packet.text import format_ip, format_mac
 from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.ports import PortTable, Vport
+
+if TYPE_CHECKING:
+    from p4ct.daemon.controller import Controller
 
 __all__ = ["change", "connection", "flow", "record", "status", "vport"]
 
@@ -50,6 +52,11 @@ def connection(conn: Connection, now: float) -> Json:
         "offload_reason": conn.offload_reason,
         "line": conntrack_line(conn, now),
     }
+
+
+def _protocol(proto: int) -> str:
+    name = protocol_name(proto)
+    return name if name != "unknown" else str(proto)
 
 
 def _tuple(conn: Connection, own: Tuple, direction: int) -> Json:
@@ -137,6 +144,28 @@ def flow(item: Flow) -> Json:
 def change(done: FlowChange) -> Json:
     """What a change of the policy did."""
     return {"added": len(done.added), "removed": len(done.removed)}
+
+
+def conntrack_stats(controller: Controller) -> Json:
+    """How many connections there are, by what they are; `counters`: events since the start."""
+    tracker = controller.tracker
+    fragments = controller.pipeline.fragments
+    tcp = {state.name for state in TcpState}
+    by_state = sorted(tracker.by_state.items())
+    return {
+        "total": len(tracker),
+        "limit": tracker.max_connections,
+        "by_protocol": {_protocol(n): count for n, count in tracker.by_protocol.items()},
+        "by_tcp_state": {name: count for name, count in by_state if name in tcp},
+        "by_state": dict(by_state),
+        "by_zone": {str(zone): count for zone, count in sorted(tracker.by_zone.items())},
+        "counters": {
+            "seen": controller.connections_seen,
+            **tracker.stats,
+            "events_lost": controller.events.lost,
+        },
+        "fragments": {"waiting": len(fragments), "reassembled": fragments.packets},
+    }
 
 
 async def status(controller: Controller, fresh: bool) -> Json:

@@ -306,3 +306,30 @@ def test_vport_list_of_a_tunnel(capsys: Any) -> None:
         "4   far   vf    3     9    1450  -         0        "
         "vxlan 7 192.0.2.1 > 192.0.2.2 (02:00:00:00:01:01 > 02:00:00:00:01:02)"
     )
+
+
+def test_conntrack_stats(capsys: Any) -> None:
+    show.stats(
+        {
+            "total": 3,
+            "limit": 10,
+            "by_protocol": {"tcp": 2, "112": 1},
+            "by_tcp_state": {"ESTABLISHED": 2},
+            "by_state": {"ESTABLISHED": 2, "UNREPLIED": 1},
+            "by_zone": {"1": 3},
+            "counters": {"seen": 5, "invalid": 0},
+            "fragments": {"waiting": 0, "reassembled": 0},
+        }
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "Connections Stats:",
+        "    Total: 3 (at most 10)",
+        "  TCP: 2",
+        "    Conn per TCP states:",
+        "      [ESTABLISHED]=2",
+        "  112: 1",
+        "By state: ESTABLISHED 2, UNREPLIED 1",
+        "By zone: 1 3",
+        "Events: seen 5",
+        "Fragments: none",
+    ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -395,3 +396,30 @@ def test_a_defect_costs_one_packet_and_is_counted(
     assert [text.partition(")")[0] for text in told] == [
         f"packet dropped ({n} so far" for n in (1, 2, 4)
     ]
+
+
+def test_formats_statistics_and_events(config: Path) -> None:
+    async def main() -> None:
+        async with running(config) as bench:
+            ask = bench.controller
+            listener = await carry_out(ask, "conntrack-events", {"filter": ["tcp"]})
+            await bench.connect()
+            answer = await carry_out(ask, "conntrack-list", {"format": "dpctl"})
+            assert [item["line"] for item in answer] == [
+                "tcp,orig=(src=10.0.0.1,dst=10.0.0.3,sport=40000,dport=80),"
+                "reply=(src=10.0.0.3,dst=10.0.0.1,sport=80,dport=40000),zone=1,"
+                "protoinfo=(state=ESTABLISHED)"
+            ]
+            words = {"format": "dpctl", "statistics": True}
+            (item,) = await carry_out(ask, "conntrack-list", words)
+            assert ",packets=2," in item["line"]
+            stats = await carry_out(ask, "conntrack-stats", {})
+            assert stats["total"] == stats["by_protocol"]["tcp"] == stats["by_zone"]["1"] == 1
+            assert stats["by_tcp_state"] == {"ESTABLISHED": 1}
+            assert await carry_out(ask, "conntrack-flush", {"filter": ["reply-dport=40000"]}) == 1
+            lines = (await listener.take()).splitlines()
+            names = [json.loads(line)["event"] for line in lines]
+            assert names[0] == "new"
+            assert names[-3:] == ["offload", "onload", "destroy"]
+
+    asyncio.run(main())

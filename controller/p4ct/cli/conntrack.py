@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`p4ct conntrack`: the connection table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from p4ct.cli import show
+from p4ct.cli.client import BadInput, listen
+from p4ct.cli.common import CONTEXT, FILTER_HELP, ask, json_option, show_answer
+
+__all__ = ["conntrack"]
+
+
+@click.group(context_settings=CONTEXT)
+def conntrack() -> None:
+    """The connection table.
+
+    \b
+    Example:
+      p4ct conntrack list udp
+    """
+
+
+@conntrack.command("list", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="list"))
+@click.argument("filter", nargs=-1)
+@click.option(
+    "--format",
+    type=click.Choice(["conntrack", "dpctl"]),
+    default="conntrack",
+    show_default=True,
+    help="Lines of conntrack -L, or of dpctl/dump-conntrack.",
+)
+@click.option("--statistics", "-s", is_flag=True, help="With dpctl: counters, status, timeout.")
+@json_option
+@click.pass_obj
+def conntrack_list(
+    socket: Path, filter: tuple[str, ...], format: str, statistics: bool, as_json: bool
+) -> None:
+    """List connections in the format of conntrack -L, or of dpctl.
+
+    An offloaded connection shows its state and timeout as well, and [OFFLOAD] besides.
+    """
+    if statistics and format != "dpctl":
+        raise BadInput("--statistics belongs to --format dpctl; conntrack -L always has counters")
+    arguments = {"filter": filter, "format": format, "statistics": statistics}
+    answer = ask(socket, "conntrack-list", arguments)
+    show_answer(answer, as_json, show.connections)
+
+
+@conntrack.command("count", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="count"))
+@click.argument("filter", nargs=-1)
+@json_option
+@click.pass_obj
+def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
+    """Count connections."""
+    show_answer(ask(socket, "conntrack-count", {"filter": filter}), as_json, click.echo)
+
+
+@conntrack.command("flush", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="flush"))
+@click.argument("filter", nargs=-1)
+@json_option
+@click.pass_obj
+def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
+    """Forget connections; their entries leave the switch first.
+
+    Without FILTER all of them. If entries cannot be removed within 10 seconds, because the switch
+    is away, the command fails and nothing is forgotten.
+    """
+    answer = ask(socket, "conntrack-flush", {"filter": filter})
+    show_answer(answer, as_json, show.flushed)
+
+
+@conntrack.command("stats", context_settings=CONTEXT)
+@json_option
+@click.pass_obj
+def conntrack_stats(socket: Path, as_json: bool) -> None:
+    """Count connections by protocol, state and zone.
+
+    The layout is that of ovs-appctl dpctl/ct-stats-show.
+
+    \b
+    Example:
+      p4ct conntrack stats
+    """
+    show_answer(ask(socket, "conntrack-stats"), as_json, show.stats)
+
+
+@conntrack.command("events", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="events"))
+@click.argument("filter", nargs=-1)
+@click.pass_obj
+def conntrack_events(socket: Path, filter: tuple[str, ...]) -> None:
+    """Print what happens to connections, as JSON lines, until Ctrl-C.
+
+    Events: new, update, assured, offload, onload, offload_failed, destroy (with final counters);
+    lost, if this reader is too slow.
+    """
+    try:
+        for line in listen(socket, "conntrack-events", {"filter": filter}):
+            click.echo(line, nl=False)
+    except KeyboardInterrupt:
+        return  # the end that was asked for
