@@ -75,6 +75,7 @@ imports: setup
 drift: setup
 	@echo '== compiled P4'
 	@$(python) tools/p4build.py --check
+	@$(python) tools/p4build.py --check --p4src bench/p4
 
 unit: setup ## unit tests of the controller, softswitch and the tools
 	@echo '== unit tests'
@@ -106,8 +107,9 @@ topo-test: setup ## the topology's tests, the whole scenario among them
 
 p4: setup ## compile p4src/ with the p4c on the PATH into p4src/compiled/
 	@$(python) tools/p4build.py
+	@$(python) tools/p4build.py --p4src bench/p4
 
-bench: setup ## benchmarks
+bench: setup ## benchmarks; `bench/run forwarding` is all about a target's speed
 	@$(private) bench/run
 
 doctor: ## what works on this machine, what does not, and what to do about it

@@ -14,7 +14,9 @@ from pathlib import Path
 from topo.signals import Ended, handle_signals
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("slow_path", "install", "forwarding")
+NAMES = ("slow_path", "install", "forwarding", "packet_rate", "entries")
+#: What several benchmarks are called together.
+GROUPS = {"forwarding": ("packet_rate", "forwarding", "entries")}
 #: Set for the process that runs in the private namespaces, so that it does not make its own.
 MARK = "P4CT_BENCH_PRIVATE"
 
@@ -25,6 +27,12 @@ def parse_arguments() -> argparse.Namespace:
         prog="bench/run",
         description="Measure side by side; print ratios.",
         epilog="bench/README.md",
+    )
+    parser.add_argument(
+        "group",
+        nargs="?",
+        choices=GROUPS,
+        help=f"forwarding: all about a target's speed, {', '.join(GROUPS['forwarding'])}",
     )
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, under a minute")
     parser.add_argument("--only", choices=NAMES, action="append", help="this one (repeatable)")
@@ -61,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder = BUILD / "results" if arguments.quick else ROOT / "bench" / "results"
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     failed = 0
-    for name in arguments.only or NAMES:
+    for name in arguments.only or GROUPS.get(arguments.group, NAMES):
         try:
             result = carry_out(
                 name, Run(arguments.quick, lambda text, n=name: progress(f"{n}: {text}"))

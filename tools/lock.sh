@@ -19,4 +19,5 @@ lock() {
 }
 lock requirements.in requirements.txt
 lock tools/requirements-shell.in tools/requirements-shell.txt
+lock bench/requirements-plot.in bench/requirements-plot.txt
 echo "requirements-no-deps.txt is kept by hand: pip download --no-deps ptf, then pip hash"

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile p4src/eswitch.p4 with the p4c on the PATH, and check that the committed output is its.
+"""Compile our P4 programs with the p4c on the PATH, and check that the committed output is theirs.
 
     tools/p4build.py           compile into p4src/compiled/ and write the manifest
+    tools/p4build.py --p4src bench/p4    the same for the program of another folder
     tools/p4build.py --check   fail when sources, output and manifest disagree; where p4c is on the
                                PATH with the manifest's version, also when its output differs
 
-The compiler runs inside p4src/ with relative paths, so that the output names no path of the machine
-it was made on.  The manifest holds the p4c version and the SHA-256 of every source and output file;
-a version other than the manifest's is not compared, because every p4c release words its output
-differently.
+The program is the one P4 file at the top of its folder.  The compiler runs inside that folder with
+relative paths, so that the output names no path of the machine it was made on.  The manifest holds
+the p4c version and the SHA-256 of every source and output file; a version other than the manifest's
+is not compared, because every p4c release words its output differently.
 """
 
 from __future__ import annotations
@@ -24,15 +25,28 @@ from pathlib import Path
 from typing import Any
 
 COMPILER = "p4c-bm2-ss"
-PROGRAM = "eswitch.p4"
-OUTPUTS = ("eswitch.json", "eswitch.p4info.txtpb")
 MANIFEST = "manifest.json"
+ROOT = Path(__file__).resolve().parent.parent
 #: Flags that decide the output; the output names are added by compile_program.
 FLAGS = ("--std", "p4-16", "--arch", "v1model")
 
 
 class BuildError(Exception):
     """Something is wrong with the compiler or its input; the text says what to do."""
+
+
+def program_of(folder: Path) -> str:
+    """The file name of the program of a folder, without its suffix."""
+    found = sorted(folder.glob("*.p4"))
+    if len(found) != 1:
+        raise BuildError(f"{folder}: one P4 program is expected here, not {len(found)}")
+    return found[0].stem
+
+
+def outputs_of(folder: Path) -> tuple[str, str]:
+    """Names of the JSON and of P4Info."""
+    program = program_of(folder)
+    return f"{program}.json", f"{program}.p4info.txtpb"
 
 
 def digest(path: Path) -> str:
@@ -65,15 +79,21 @@ def compiler_version() -> str | None:
 
 def compile_program(folder: Path, into: Path) -> None:
     """Run the compiler in `folder`; its JSON and P4Info appear in `into`."""
-    json_path, p4info_path = (into / name for name in OUTPUTS)
+    json_path, p4info_path = (into / name for name in outputs_of(folder))
     command = [COMPILER, *FLAGS, "--p4runtime-files", str(p4info_path), "-o", str(json_path)]
     done = subprocess.run(
-        [*command, PROGRAM], cwd=folder, capture_output=True, text=True, check=False
+        [*command, f"{program_of(folder)}.p4"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.stderr:
         print(done.stderr.rstrip(), file=sys.stderr)
     if done.returncode != 0:
-        raise BuildError(f"{COMPILER} rejects {folder / PROGRAM}; its messages are above")
+        raise BuildError(
+            f"{COMPILER} rejects {folder / program_of(folder)}.p4; its messages are above"
+        )
 
 
 def same_program(ours: Path, theirs: Path) -> bool:
@@ -96,16 +116,16 @@ def build(folder: Path) -> int:
     compiled.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         compile_program(folder, Path(scratch))
-        for name in OUTPUTS:
+        for name in outputs_of(folder):
             shutil.copyfile(Path(scratch) / name, compiled / name)
     manifest = {
         "p4c": version,
-        "command": [COMPILER, *FLAGS, PROGRAM],
+        "command": [COMPILER, *FLAGS, f"{program_of(folder)}.p4"],
         "sources": source_digests(folder),
-        "outputs": {name: digest(compiled / name) for name in OUTPUTS},
+        "outputs": {name: digest(compiled / name) for name in outputs_of(folder)},
     }
     (compiled / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    print(f"{compiled}: {', '.join(OUTPUTS)} by p4c {version}")
+    print(f"{compiled}: {', '.join(outputs_of(folder))} by p4c {version}")
     return 0
 
 
@@ -131,11 +151,12 @@ def check(folder: Path) -> int:
     except (OSError, ValueError, KeyError) as error:
         raise BuildError(f"{compiled / MANIFEST}: not usable ({error})\n{remedy}") from error
     problems = differences(sources, source_digests(folder))
-    found = {name: digest(compiled / name) for name in OUTPUTS if (compiled / name).exists()}
+    names = outputs_of(folder)
+    found = {name: digest(compiled / name) for name in names if (compiled / name).exists()}
     problems += [f"compiled/{line}" for line in differences(outputs, found)]
     if problems:
         raise BuildError(
-            "\n".join([f"p4src and {compiled / MANIFEST} disagree", *problems, remedy])
+            "\n".join([f"{folder.name} and {compiled / MANIFEST} disagree", *problems, remedy])
         )
     version = compiler_version()
     if version is None:
@@ -149,7 +170,7 @@ def check(folder: Path) -> int:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         compile_program(folder, Path(scratch))
-        changed = [n for n in OUTPUTS if not same_program(compiled / n, Path(scratch) / n)]
+        changed = [n for n in names if not same_program(compiled / n, Path(scratch) / n)]
     if changed:
         raise BuildError(
             f"p4c {version} makes other output than what is committed: {', '.join(changed)}\n"
@@ -166,7 +187,7 @@ def main() -> int:
     parser.add_argument(
         "--p4src",
         type=Path,
-        default=Path(__file__).resolve().parent.parent / "p4src",
+        default=ROOT / "p4src",
         help="folder of the program (default: %(default)s)",
     )
     arguments = parser.parse_args()
