@@ -97,6 +97,7 @@ _DATAPLANE_CODES: dict[type[dataplane_errors.SoftswitchError], Code] = {
     dataplane_errors.EntryExists: Code.ALREADY_EXISTS,
     dataplane_errors.EntryNotFound: Code.NOT_FOUND,
     dataplane_errors.BadEntry: Code.INVALID_ARGUMENT,
+    dataplane_errors.ObjectInUse: Code.FAILED_PRECONDITION,
     dataplane_errors.ConstObject: Code.PERMISSION_DENIED,
     dataplane_errors.UnknownObject: Code.NOT_FOUND,
     dataplane_errors.NoProgram: Code.FAILED_PRECONDITION,

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from p4rt_stubs.p4.config.v1 import p4info_pb2 as p4info
 
 from softswitch.api import ProgramInfo, TableInfo
+from softswitch.p4runtime.digest_types import DigestType
 from softswitch.p4runtime.errors import invalid
 
 MatchType = p4info.MatchField.MatchType
@@ -68,11 +69,17 @@ class P4InfoIndex:
                 self.packet_in = list(header.metadata)
             elif header.preamble.name == "packet_out":
                 self.packet_out = list(header.metadata)
-        for profile in info.action_profiles:
-            raise invalid(
-                f"P4Info action profile {profile.preamble.name!r}: action profiles and selectors"
-                " are not supported"
-            )
+        self.profiles = {
+            profile.preamble.id: profile
+            for profile in self._unique("action profile", info.action_profiles)
+        }
+        self.digests = {
+            digest.preamble.id: digest for digest in self._unique("digest", info.digests)
+        }
+        self.digest_types = {
+            digest_id: DigestType(digest, info.type_info.structs)
+            for digest_id, digest in self.digests.items()
+        }
         self._check(program)
 
     def describe(self, object_id: int) -> str:
@@ -112,8 +119,41 @@ class P4InfoIndex:
                         what, name, f"size {size} here, {names[name].size} in the device config"
                     )
 
+        for profile in self.profiles.values():
+            self._check_profile(profile, program)
+        for digest in self.digests.values():
+            self._check_digest(digest, program)
+
+    def _check_profile(self, profile: p4info.ActionProfile, program: ProgramInfo) -> None:
+        name = profile.preamble.name
+        known = program.profiles.get(name)
+        if known is None:
+            raise _mismatch("action profile", name, "the device config has no such profile")
+        if known.with_selector != profile.with_selector:
+            raise _mismatch("action profile", name, "only one of them has a selector")
+        if known.size != profile.size:
+            raise _mismatch(
+                "action profile", name, f"size {profile.size} here, {known.size} in device config"
+            )
+        if profile.HasField("sum_of_members"):
+            raise invalid(f"P4Info action profile {name!r}: sum_of_members is not supported")
+
+    def _check_digest(self, digest: p4info.Digest, program: ProgramInfo) -> None:
+        name = digest.preamble.name
+        known = program.digests.get(name)
+        if known is None:
+            raise _mismatch("digest", name, "the device config has no such digest")
+        here = self.digest_types[digest.preamble.id].widths
+        if here is None:
+            raise invalid(f"P4Info digest {name!r}: data of this type is not supported")
+        if here != tuple(width for _, width in known.fields):
+            raise _mismatch("digest", name, "the fields have other widths")
+
     def _check_table(self, table: p4info.Table, known: TableInfo) -> None:
         name = table.preamble.name
+        profile = self.profiles.get(table.implementation_id)
+        if (profile.preamble.name if profile else None) != known.profile:
+            raise _mismatch("table", name, f"its action profile is {known.profile} there")
         keys = {key.name: key for key in known.keys}
         here = [field.name for field in table.match_fields]
         if sorted(here) != sorted(keys):

@@ -12,10 +12,12 @@ from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from softswitch.api import DataplaneApi, ProgramInfo
 from softswitch.errors import BadProgram, CompilerFailed, NoCompiler, UnsupportedConstruct
+from softswitch.p4runtime.digests import Digests
 from softswitch.p4runtime.errors import Code, P4RuntimeError, invalid, unimplemented
 from softswitch.p4runtime.legacy_config import unwrap_device_config
 from softswitch.p4runtime.p4info import P4InfoIndex
 from softswitch.p4runtime.packet_io import PacketInCodec, PacketOutCodec
+from softswitch.p4runtime.profile_codec import ProfileCodec
 from softswitch.p4runtime.replication import DEFAULT_MAX_GROUPS, Replication
 from softswitch.p4runtime.table_codec import TableCodec
 
@@ -45,8 +47,17 @@ class Pipeline:
         self.config = config
         self.program = program
         self.index = P4InfoIndex(config.p4info, program)
+        self.profiles = {
+            profile_id: ProfileCodec(profile, self.index, program.profiles[profile.preamble.name])
+            for profile_id, profile in self.index.profiles.items()
+        }
         self.tables = {
-            table_id: TableCodec(table, self.index, program.tables[table.preamble.name])
+            table_id: TableCodec(
+                table,
+                self.index,
+                program.tables[table.preamble.name],
+                self.profiles.get(table.implementation_id),
+            )
             for table_id, table in self.index.tables.items()
         }
         self.tables_by_name = {table.name: table for table in self.tables.values()}
@@ -54,6 +65,18 @@ class Pipeline:
         self.packet_out = PacketOutCodec(self.index.packet_out)
         self.default_metadata: dict[int, DefaultMetadata] = {}
         self.replication = Replication(max_groups)
+        self.digests = Digests(
+            (digest_id, digest.preamble.name, self.index.digest_types[digest_id])
+            for digest_id, digest in self.index.digests.items()
+        )
+
+    def clear(self) -> None:
+        """Forget what clients have written: the program has been loaded afresh."""
+        self.default_metadata.clear()
+        self.replication.clear()
+        self.digests.clear()
+        for profile in self.profiles.values():
+            profile.clear()
 
     def table(self, table_id: int) -> TableCodec:
         """The table with this id, or INVALID_ARGUMENT."""
@@ -165,8 +188,7 @@ class PipelineManager:
     def _commit(self, pipeline: Pipeline) -> None:
         self._dataplane.load(pipeline.program)
         self._saved = None
-        pipeline.default_metadata.clear()
-        pipeline.replication.clear()
+        pipeline.clear()
         self.current = pipeline
 
     def get(self, request: GetRequest) -> p4rt.GetForwardingPipelineConfigResponse:

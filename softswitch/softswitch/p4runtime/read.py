@@ -18,6 +18,7 @@ from softswitch.p4runtime.errors import (
     unimplemented,
 )
 from softswitch.p4runtime.pipeline import DefaultMetadata, Pipeline
+from softswitch.p4runtime.profile_access import read_group, read_member
 from softswitch.p4runtime.table_codec import TableCodec, encode_meter
 
 CHUNK = 500
@@ -77,6 +78,12 @@ class Reader:
             return cells.read_meter(pipeline, dataplane, entity.meter_entry)
         if which == "register_entry":
             return cells.read_register(pipeline, dataplane, entity.register_entry)
+        if which == "digest_entry":
+            return pipeline.digests.read(entity.digest_entry)
+        if which == "action_profile_member":
+            return read_member(pipeline.profiles, dataplane, entity.action_profile_member)
+        if which == "action_profile_group":
+            return read_group(pipeline.profiles, dataplane, entity.action_profile_group)
         if which == "packet_replication_engine_entry":
             return pipeline.replication.read(entity.packet_replication_engine_entry)
         if which is None:
@@ -182,6 +189,12 @@ class Reader:
             yield entity
 
 
+def _same_action(table: TableCodec, entry: Entry, wanted: p4rt.TableAction) -> bool:
+    message = p4rt.TableAction()
+    table.encode_action(entry, message)
+    return message == wanted
+
+
 def _filter(table: TableCodec, request: p4rt.TableEntry) -> Filter:
     """Does an entry have the priority, action and metadata of the request, where they are set?"""
     tests: list[Filter] = []
@@ -191,7 +204,10 @@ def _filter(table: TableCodec, request: p4rt.TableEntry) -> Filter:
         tests.append(lambda entry: entry.metadata == request.metadata)
     if request.controller_metadata:
         tests.append(lambda entry: entry.controller_metadata == request.controller_metadata)
-    if request.HasField("action"):
+    if request.HasField("action") and table.profile is not None:
+        table.decode_action(request.action)
+        tests.append(lambda entry: _same_action(table, entry, request.action))
+    elif request.HasField("action"):
         name, params = table.decode_action_filter(request.action)
         tests.append(
             lambda entry: entry.action == name and (params is None or entry.params == params)

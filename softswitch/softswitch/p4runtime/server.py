@@ -54,6 +54,7 @@ class P4RuntimeServer:
         self._pumps = [
             threading.Thread(target=self._pump, args=(self._packet_ins,), name="packet-in"),
             threading.Thread(target=self._pump, args=(self._idle,), name="idle"),
+            threading.Thread(target=self._pump, args=(self._digests,), name="digest"),
         ]
         self._server = grpc.server(
             futures.ThreadPoolExecutor(MAX_STREAMS + UNARY_THREADS, "p4runtime"),
@@ -164,6 +165,11 @@ class P4RuntimeServer:
         frames = self._dataplane.wait_packet_ins(_WAIT_S)
         if frames:
             self._service.deliver_packet_ins(frames)
+
+    def _digests(self) -> None:
+        wait_s = self._service.digest_wait_s(time.monotonic_ns(), _WAIT_S)
+        reports = self._dataplane.wait_digests(wait_s)
+        self._service.deliver_digests(reports, time.monotonic_ns(), time.time_ns())
 
     def _idle(self) -> None:
         idle = self._dataplane.wait_idle(_WAIT_S)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
-from softswitch.api import DataplaneApi, Entry
+from softswitch.api import DataplaneApi, Digest, Entry
 from softswitch.errors import SoftswitchError
 from softswitch.p4runtime.arbitration import (
     Arbitration,
@@ -142,7 +142,12 @@ class Service:
         elif kind == "arbitration":
             with self._lock:
                 self._announce(self._arbitration.update(session, request.arbitration))
-        # Digest acks have nothing to acknowledge; anything else is ignored, as on BMv2.
+        elif kind == "digest_ack":
+            pipeline = self._pipelines.current
+            if session in self._primaries and pipeline is not None:
+                ack = request.digest_ack
+                pipeline.digests.acknowledge(ack.digest_id, ack.list_id)
+        # Anything else is ignored, as on BMv2.
 
     def _announce(self, notices: Sequence[Notice]) -> None:
         self._primaries = tuple(
@@ -186,6 +191,24 @@ class Service:
         self.packet_ins_dropped += len(frames) - len(messages)
         for session in primaries:
             self.packet_ins_dropped += session.offer(messages)
+
+    def digest_wait_s(self, now_ns: int, longest_s: float) -> float:
+        """How long to wait for more digests before the next list is due."""
+        pipeline = self._pipelines.current
+        due = None if pipeline is None else pipeline.digests.next_due()
+        return longest_s if due is None else min(longest_s, max(due - now_ns, 0) / 1e9)
+
+    def deliver_digests(self, reports: Sequence[Digest], now_ns: int, timestamp_ns: int) -> None:
+        """Send the lists that are full or due to every primary; `now_ns`: CLOCK_MONOTONIC."""
+        pipeline = self._pipelines.current
+        if pipeline is None:
+            return
+        values = [(report.name, report.values) for report in reports]
+        for message in pipeline.digests.add(values, now_ns):
+            message.timestamp = timestamp_ns
+            response = [p4rt.StreamMessageResponse(digest=message).SerializeToString()]
+            for session in self._primaries:
+                session.offer(response)
 
     def deliver_idle(self, idle: Sequence[tuple[str, Entry]], timestamp_ns: int) -> None:
         """Notify every primary of idle entries; `timestamp_ns` is for the notification."""

@@ -3,59 +3,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from p4rt_stubs.p4.config.v1 import p4info_pb2 as p4info
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from softswitch.api import DefaultAction, Entry, MeterConfig, TableInfo
-from softswitch.p4runtime.bytestring import decode, encode
+from softswitch.p4runtime.action_codec import ActionCodec, Choice
 from softswitch.p4runtime.errors import Code, P4RuntimeError, invalid, unimplemented
 from softswitch.p4runtime.match import KeyCodec
 from softswitch.p4runtime.p4info import P4InfoIndex
+from softswitch.p4runtime.profile_codec import ProfileCodec
 
 _BURST_LIMIT = (1 << 32) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class ActionCodec:
-    """One action of a table. `params`: parameter id -> (position, largest value)."""
-
-    action_id: int
-    name: str
-    in_entries: bool
-    as_default: bool
-    params: dict[int, tuple[int, int]]
-    param_ids: tuple[int, ...]
-
-    def decode_params(self, action: p4rt.Action) -> tuple[int, ...]:
-        """Values in declaration order. INVALID_ARGUMENT: missing, repeated, unknown, too wide."""
-        values: list[int | None] = [None] * len(self.params)
-        for param in action.params:
-            found = self.params.get(param.param_id)
-            if found is None:
-                raise invalid(f"action {self.name!r}: no parameter with id {param.param_id}")
-            index, limit = found
-            if values[index] is not None:
-                raise invalid(f"action {self.name!r}: parameter {param.param_id} given twice")
-            what = f"action {self.name!r} parameter {param.param_id}"
-            values[index] = decode(param.value, limit, what)
-        if None in values:
-            missing = self.param_ids[values.index(None)]
-            raise invalid(f"action {self.name!r}: parameter {missing} is missing")
-        return tuple(values)  # pyright: ignore[reportReturnType] # no None is left
-
-    def encode(self, params: tuple[int, ...], action: p4rt.Action) -> None:
-        """Fill in the message, parameters in P4Info order."""
-        action.action_id = self.action_id
-        for param_id, value in zip(self.param_ids, params, strict=True):
-            action.params.add(param_id=param_id, value=encode(value))
 
 
 class TableCodec:
     """Everything needed to check, decode and encode entries of one table."""
 
-    def __init__(self, table: p4info.Table, index: P4InfoIndex, info: TableInfo) -> None:
+    def __init__(
+        self,
+        table: p4info.Table,
+        index: P4InfoIndex,
+        info: TableInfo,
+        profile: ProfileCodec | None = None,
+    ) -> None:
         self.table_id = table.preamble.id
         self.name = table.preamble.name
         self.info = info
@@ -65,27 +35,18 @@ class TableCodec:
         self.counter_unit = next((counter.spec.unit for counter in counters if counter), 0)
         self.has_counter = any(counters)
         self.has_meter = any(i in index.direct_meters for i in table.direct_resource_ids)
+        self.profile = profile
         self._index = index
         self._actions: dict[int, ActionCodec] = {}
         for ref in table.action_refs:
             action = index.actions[ref.id]
-            self._actions[ref.id] = ActionCodec(
-                action_id=ref.id,
-                name=action.preamble.name,
-                in_entries=ref.scope != p4info.ActionRef.DEFAULT_ONLY,
-                as_default=ref.scope != p4info.ActionRef.TABLE_ONLY,
-                params={
-                    param.id: (position, (1 << param.bitwidth) - 1)
-                    for position, param in enumerate(action.params)
-                },
-                param_ids=tuple(param.id for param in action.params),
-            )
+            self._actions[ref.id] = ActionCodec.build(action, ref.scope)
         self._by_name = {action.name: action for action in self._actions.values()}
 
-    def decode_action(
-        self, action: p4rt.TableAction, *, default: bool = False
-    ) -> tuple[str, tuple[int, ...]]:
-        """(name, parameters); PERMISSION_DENIED if the scope forbids the action here."""
+    def decode_action(self, action: p4rt.TableAction, *, default: bool = False) -> Choice:
+        """What the entry does; PERMISSION_DENIED if the scope forbids the action here."""
+        if self.profile is not None:
+            return self.profile.decode_choice(action, self.name)
         if not action.HasField("action"):
             kind = action.WhichOneof("type")
             if kind is None:
@@ -101,7 +62,7 @@ class TableCodec:
                 Code.PERMISSION_DENIED,
                 f"table {self.name!r}: action {found.name!r} is not allowed {where}",
             )
-        return found.name, found.decode_params(message)
+        return Choice(found.name, found.decode_params(message))
 
     def decode_action_filter(self, action: p4rt.TableAction) -> tuple[str, tuple[int, ...] | None]:
         """(name, parameters) to look for; None: any parameters, when none are given."""
@@ -125,10 +86,8 @@ class TableCodec:
         if entry.HasField("meter_counter_data"):
             raise unimplemented(f"table {self.name!r}: meter_counter_data is not supported")
 
-    def decode(
-        self, message: p4rt.TableEntry, action: tuple[str, tuple[int, ...]] | None = None
-    ) -> Entry:
-        """An entry to insert or modify; `action` stands in for one that the message leaves out."""
+    def decode(self, message: p4rt.TableEntry, choice: Choice | None = None) -> Entry:
+        """An entry to insert or modify; `choice` stands in for one that the message leaves out."""
         if message.HasField("time_since_last_hit"):
             raise invalid(f"table {self.name!r}: time_since_last_hit cannot be written")
         if message.is_const:
@@ -138,18 +97,21 @@ class TableCodec:
         if timeout < 0 or (timeout and not self.info.support_timeout):
             reason = "negative" if timeout < 0 else "not supported by this table"
             raise invalid(f"table {self.name!r}: idle_timeout_ns {timeout} is {reason}")
-        if action is None:
+        if choice is None:
             if not message.HasField("action"):
                 raise invalid(f"table {self.name!r}: an entry needs an action")
-            action = self.decode_action(message.action)
+            choice = self.decode_action(message.action)
         return Entry(
             key,
-            action[0],
-            action[1],
+            choice.action,
+            choice.params,
             priority,
             timeout,
             message.metadata,
             message.controller_metadata,
+            member=choice.member,
+            group=choice.group,
+            one_shot=choice.one_shot,
         )
 
     def decode_key(self, message: p4rt.TableEntry) -> tuple[tuple[tuple[int, int], ...], int]:
@@ -161,7 +123,7 @@ class TableCodec:
     def encode(self, entry: Entry, message: p4rt.TableEntry) -> None:
         """Fill in what an entry was written with; counters and times are the caller's business."""
         self.encode_key(entry, message)
-        self._encode_action(entry.action, entry.params, message)
+        self.encode_action(entry, message.action)
         self._encode_metadata(entry, message)
         if entry.is_const:
             message.is_const = True
@@ -183,10 +145,15 @@ class TableCodec:
         message.table_id = self.table_id
         message.is_default_action = True
         if default is not None and default.action in self._by_name:
-            self._encode_action(default.action, default.params, message)
+            self._by_name[default.action].encode(default.params, message.action.action)
 
-    def _encode_action(self, name: str, params: tuple[int, ...], message: p4rt.TableEntry) -> None:
-        self._by_name[name].encode(params, message.action.action)
+    def encode_action(self, entry: Entry, message: p4rt.TableAction) -> None:
+        """Fill in what an entry does."""
+        if self.profile is None:
+            self._by_name[entry.action].encode(entry.params, message.action)
+        else:
+            choice = Choice(member=entry.member, group=entry.group, one_shot=entry.one_shot)
+            self.profile.encode_choice(choice, message)
 
     @staticmethod
     def _encode_metadata(entry: Entry, message: p4rt.TableEntry) -> None:

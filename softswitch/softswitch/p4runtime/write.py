@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
-from softswitch.api import DataplaneApi, Key
+from softswitch.api import DataplaneApi, Entry, Key
 from softswitch.errors import EntryNotFound, SoftswitchError
 from softswitch.p4runtime import cells
+from softswitch.p4runtime.action_codec import Choice
 from softswitch.p4runtime.errors import (
     Code,
     EntityErrors,
@@ -19,6 +20,7 @@ from softswitch.p4runtime.errors import (
     unimplemented,
 )
 from softswitch.p4runtime.pipeline import DefaultMetadata, Pipeline
+from softswitch.p4runtime.profile_access import check_one_shot, write_group, write_member
 from softswitch.p4runtime.table_codec import TableCodec, decode_meter
 
 _INSERT, _MODIFY, _DELETE = p4rt.Update.INSERT, p4rt.Update.MODIFY, p4rt.Update.DELETE
@@ -62,6 +64,19 @@ class Writer:
         if which == "table_entry":
             self._table_entry(kind, update.entity.table_entry)
             return
+        if which == "digest_entry":
+            self._pipeline.digests.write(kind, update.entity.digest_entry)
+            return
+        if which == "action_profile_member":
+            write_member(
+                self._pipeline.profiles, self._dataplane, kind, update.entity.action_profile_member
+            )
+            return
+        if which == "action_profile_group":
+            write_group(
+                self._pipeline.profiles, self._dataplane, kind, update.entity.action_profile_group
+            )
+            return
         if which == "packet_replication_engine_entry":
             entry = update.entity.packet_replication_engine_entry
             self._pipeline.replication.write(kind, entry, self._dataplane)
@@ -82,7 +97,9 @@ class Writer:
         elif kind == _DELETE:
             key, priority = table.decode_key(entry)
             self._require_mutable(table)
+            old = self._one_shots(table, key, priority)
             self._dataplane.delete(table.name, key, priority)
+            self._count_one_shots(table, -old)
         elif kind == _INSERT:
             self._insert(table, entry)
         else:
@@ -94,29 +111,56 @@ class Writer:
         self._require_mutable(table)
         entry = table.decode(message)
         direct = self._direct_resources(table, message)
+        self._check_one_shot(table, entry)
         self._dataplane.insert(table.name, entry)
+        self._count_one_shots(table, int(entry.one_shot is not None))
         for write in direct:
             write(entry.key, entry.priority)
 
     def _modify(self, table: TableCodec, message: p4rt.TableEntry) -> None:
-        action = None
+        choice = None
         if not message.HasField("action"):
             # Without an action the entry keeps its own: only what hangs on it changes.
             key, priority = table.decode_key(message)
             existing = self._dataplane.get(table.name, key, priority)
             if existing is None:
                 raise EntryNotFound(f"table {table.name!r}: no such entry")
-            action = (existing.action, existing.params)
+            choice = Choice(
+                existing.action,
+                existing.params,
+                existing.member,
+                existing.group,
+                existing.one_shot,
+            )
         else:
             self._require_mutable(table)
-        entry = table.decode(message, action)
+        entry = table.decode(message, choice)
         direct = self._direct_resources(table, message)
         if not table.is_const:
+            self._check_one_shot(table, entry)
+            old = self._one_shots(table, entry.key, entry.priority)
             self._dataplane.modify(table.name, entry)
+            self._count_one_shots(table, int(entry.one_shot is not None) - old)
         if table.has_meter and not message.HasField("meter_config"):
             self._dataplane.direct_meter_set(table.name, entry.key, entry.priority, None)
         for write in direct:
             write(entry.key, entry.priority)
+
+    def _check_one_shot(self, table: TableCodec, entry: Entry) -> None:
+        if table.profile is not None and entry.one_shot is not None:
+            check_one_shot(table.profile, self._dataplane)
+
+    def _one_shots(self, table: TableCodec, key: Key, priority: int) -> int:
+        """1 if this entry exists and has an action set."""
+        if table.profile is None:
+            return 0
+        old = self._dataplane.get(table.name, key, priority)
+        return int(old is not None and old.one_shot is not None)
+
+    @staticmethod
+    def _count_one_shots(table: TableCodec, change: int) -> None:
+        if table.profile is not None:
+            table.profile.one_shots += change
 
     def _direct_resources(self, table: TableCodec, message: p4rt.TableEntry) -> list[DirectWrite]:
         """Checks counter and meter data now; the result writes them once the entry exists."""
@@ -152,6 +196,8 @@ class Writer:
             raise invalid(f"{where}: it does not age")
         if message.is_const:
             raise invalid(f"{where}: is_const cannot be written")
+        if table.profile is not None:
+            raise invalid(f"{where}: the table has an action profile, so it has none")
         if table.info.const_default_action:
             raise P4RuntimeError(Code.PERMISSION_DENIED, f"{where} is const")
         table.check_direct_resources(message)
@@ -159,8 +205,8 @@ class Writer:
             raise unimplemented(f"{where}: it has no counter or meter on this target")
         stored = self._pipeline.default_metadata
         if message.HasField("action"):
-            name, params = table.decode_action(message.action, default=True)
-            self._dataplane.set_default(table.name, name, params)
+            choice = table.decode_action(message.action, default=True)
+            self._dataplane.set_default(table.name, choice.action, choice.params)
             stored[table.table_id] = DefaultMetadata(message.metadata, message.controller_metadata)
         else:
             self._dataplane.set_default(table.name, None)

@@ -7,7 +7,7 @@ import dataclasses
 import queue
 from collections.abc import Iterator, Sequence
 
-from softswitch.api import DefaultAction, Entry, Key, MeterConfig
+from softswitch.api import DefaultAction, Digest, Entry, Key, MeterConfig
 from softswitch.errors import EntryExists, EntryNotFound, PortError, TableFull
 
 from .program import FakeProgram
@@ -23,6 +23,7 @@ class FakeDataplane:
         self.packet_outs: queue.Queue[bytes] = queue.Queue()
         self.packet_ins: queue.Queue[list[bytes]] = queue.Queue()
         self.idle: queue.Queue[list[tuple[str, Entry]]] = queue.Queue()
+        self.digests: queue.Queue[list[Digest]] = queue.Queue()
 
     def load(self, program: FakeProgram) -> None:
         self.program = program
@@ -130,9 +131,13 @@ class FakeDataplane:
     def wait_idle(self, timeout_s: float) -> list[tuple[str, Entry]]:
         return _take(self.idle, timeout_s)
 
+    def wait_digests(self, timeout_s: float) -> list[Digest]:
+        return _take(self.digests, timeout_s)
+
     def stop(self) -> None:
         self.packet_ins.put([])
         self.idle.put([])
+        self.digests.put([])
 
 
 def _take(source: queue.Queue[list], timeout_s: float) -> list:

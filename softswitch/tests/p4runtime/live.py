@@ -23,16 +23,17 @@ from softswitch.program import Program
 from .client import DEVICE, Stream, TestClient, Uint, batch_errors, update
 
 PROGRAMS = Path(__file__).parents[1] / "programs" / "compiled"
+V1MODEL = Path(__file__).parents[1] / "v1model" / "programs"
 CPU = 510
 PORTS = 4
 WAIT_S = 20
 
 
-def load_config(name: str) -> p4rt.ForwardingPipelineConfig:
-    info = (PROGRAMS / f"{name}.p4info.txtpb").read_text("utf-8")
+def load_config(name: str, folder: Path = PROGRAMS) -> p4rt.ForwardingPipelineConfig:
+    info = (folder / f"{name}.p4info.txtpb").read_text("utf-8")
     return p4rt.ForwardingPipelineConfig(
         p4info=text_format.Parse(info, p4info.P4Info()),
-        p4_device_config=(PROGRAMS / f"{name}.json").read_bytes(),
+        p4_device_config=(folder / f"{name}.json").read_bytes(),
     )
 
 
@@ -94,8 +95,8 @@ def _name(code: int) -> str:
 
 
 @contextmanager
-def serve(name: str, cache_dir: Path, **options: int) -> Iterator[Live]:
-    """Start everything and push the program `name`; `options` are those of PipelineManager."""
+def serve(config: p4rt.ForwardingPipelineConfig, cache_dir: Path, **options: int) -> Iterator[Live]:
+    """Start everything and push the program; `options` are those of PipelineManager."""
     dataplane = Dataplane(cpu_port=CPU, cache_dir=cache_dir)
     for port in range(PORTS):
         dataplane.add_memory_port(port)
@@ -104,7 +105,7 @@ def serve(name: str, cache_dir: Path, **options: int) -> Iterator[Live]:
     server = P4RuntimeServer(Service(DEVICE, dataplane, pipelines), dataplane, "127.0.0.1:0")
     server.start()
     client = TestClient(server.port)
-    live = Live(dataplane, pipelines, client, client.stream().become_primary(), load_config(name))
+    live = Live(dataplane, pipelines, client, client.stream().become_primary(), config)
     live.push()
     try:
         yield live

@@ -11,9 +11,11 @@ from softswitch.api import (
     ActionInfo,
     CounterInfo,
     DefaultAction,
+    DigestInfo,
     Entry,
     KeyInfo,
     MeterInfo,
+    ProfileInfo,
     RegisterInfo,
     TableInfo,
 )
@@ -183,6 +185,8 @@ class FakeProgram:
     registers: dict[str, RegisterInfo] = field(
         default_factory=lambda: {"In.register": RegisterInfo("In.register", 4, 12)}
     )
+    profiles: dict[str, ProfileInfo] = field(default_factory=dict)
+    digests: dict[str, DigestInfo] = field(default_factory=dict)
 
 
 def p4info_message() -> p4info.P4Info:

@@ -180,8 +180,8 @@ def test_bad_requests_get_their_bare_code(world: World, request_fields: dict) ->
 
 def test_entity_without_type_and_without_support(world: World) -> None:
     assert refused(world) == "INVALID_ARGUMENT"
-    member = p4rt.ActionProfileMember()
-    assert refused(world, action_profile_member=member) == "UNIMPLEMENTED"
+    assert refused(world, value_set_entry=p4rt.ValueSetEntry()) == "UNIMPLEMENTED"
+    assert refused(world, extern_entry=p4rt.ExternEntry()) == "UNIMPLEMENTED"
 
 
 def test_one_bad_entity_among_good_ones(filled: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
 from .client import match
-from .live import Live, serve
+from .live import Live, load_config, serve
 
 Replica = p4rt.Replica
 DST = bytes.fromhex("020000000001")
@@ -20,7 +20,7 @@ FRAME = DST + SRC + b"\x08\x00" + bytes(range(100))
 
 @pytest.fixture
 def live(cache_dir: Path) -> Iterator[Live]:
-    with serve("l2", cache_dir, max_groups=4) as running:
+    with serve(load_config("l2"), cache_dir, max_groups=4) as running:
         yield running
 
 

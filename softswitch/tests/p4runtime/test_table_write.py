@@ -345,7 +345,7 @@ def test_batch_attempts_every_update_and_reports_each(world: World) -> None:
             update("DELETE", table_entry=entry(2)),
             update("UNSPECIFIED", table_entry=entry(3)),
             p4rt.Update(type=p4rt.Update.INSERT),
-            update("INSERT", action_profile_member=p4rt.ActionProfileMember()),
+            update("INSERT", extern_entry=p4rt.ExternEntry()),
             update("INSERT", table_entry=entry(4)),
         )
     assert error.value.details() == ""
@@ -375,9 +375,7 @@ def test_other_atomicities(world: World, atomicity: str) -> None:
 @pytest.mark.parametrize(
     "entity",
     [
-        {"action_profile_group": p4rt.ActionProfileGroup()},
         {"value_set_entry": p4rt.ValueSetEntry()},
-        {"digest_entry": p4rt.DigestEntry()},
         {"extern_entry": p4rt.ExternEntry()},
     ],
 )
