@@ -10,6 +10,7 @@ import click
 from p4ct.cli import show
 from p4ct.cli.client import BadInput, listen
 from p4ct.cli.common import CONTEXT, FILTER_HELP, ask, json_option, show_answer
+from p4ct.cli.table import import_table, write_table
 
 __all__ = ["conntrack"]
 
@@ -102,3 +103,32 @@ def conntrack_events(socket: Path, filter: tuple[str, ...]) -> None:
             click.echo(line, nl=False)
     except KeyboardInterrupt:
         return  # the end that was asked for
+
+
+@conntrack.command(
+    "export", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="export -")
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("filter", nargs=-1)
+@click.pass_obj
+def conntrack_export(socket: Path, file: Path, filter: tuple[str, ...]) -> None:
+    """Write connections to FILE as JSON ("-" is standard output)."""
+    found = ask(socket, "conntrack-export", {"filter": filter})
+    write_table(found, file)
+
+
+@conntrack.command("import", context_settings=CONTEXT)
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def conntrack_import(socket: Path, file: Path, as_json: bool) -> None:
+    """Take the connections of FILE into the table.
+
+    The file is checked as a whole first; with a mistake in it, or too little room, nothing changes.
+    Connections that are known already stay as they are.
+
+    \b
+    Example:
+      p4ct conntrack import connections.json
+    """
+    show_answer(import_table(socket, file), as_json, show.imported)

@@ -14,6 +14,7 @@ __all__ = [
     "explanation",
     "flows",
     "flushed",
+    "imported",
     "moved",
     "pending",
     "records",
@@ -101,6 +102,11 @@ def deleted(answer: dict[str, Any]) -> None:
         changed(answer)
     else:
         click.echo("no flow matches")
+
+
+def imported(answer: dict[str, int]) -> None:
+    """What became of the connections of a file."""
+    click.echo(f"connections imported: {answer['imported']}, known already: {answer['known']}")
 
 
 def flushed(number: int) -> None:

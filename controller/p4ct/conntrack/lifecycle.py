@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp
 from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
 from p4ct.conntrack.result import ConntrackFull
+from p4ct.conntrack.saved import Saved
 from p4ct.conntrack.state import CLOSING, Event, FlowState, TcpState
 from p4ct.conntrack.table import ConnectionTable
 from p4ct.conntrack.tcp_window import BE_LIBERAL, CLOSE_INIT, SACK_PERM, TcpTrack
@@ -201,6 +202,29 @@ class Lifecycle:
         conn.expires = now + conn.timeout
         self._insert(conn, now)
         return conn
+
+    def load(self, saved: Saved, now: float) -> bool:
+        """Take in a connection of another table, with its state, timer and counters.
+
+        TCP windows are unknown: both sides are liberal, and learned again. False, and nothing is
+        changed, if one of its tuples belongs to a connection that is known. Raises ConntrackFull.
+        """
+        zone = saved.zone
+        if any(self._connections.find(own, zone) for own in (saved.original, saved.reply)):
+            return False
+        conn = self._new_connection(zone, saved.original, saved.reply, saved.state, now)
+        conn.mark = saved.mark
+        conn.label = saved.label
+        conn.seen_reply, conn.assured = saved.seen_reply, saved.assured
+        if isinstance(saved.state, TcpState):
+            closing = CLOSE_INIT if saved.state in CLOSING else 0
+            conn.tcp = TcpTrack(SACK_PERM | BE_LIBERAL | closing)
+        conn.timeout = self._state_timeout(conn)
+        conn.expires = now + saved.left
+        self._working.unpack(conn).start = now - saved.age
+        conn.set_software(saved.packets, saved.octets)
+        self._insert(conn, now)
+        return True
 
     # --- inside ----------------------------------------------------------------------------
 

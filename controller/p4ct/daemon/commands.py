@@ -11,7 +11,7 @@ import msgspec
 
 from p4ct.conntrack import Connection
 from p4ct.conntrack.format_dpctl import dpctl_line
-from p4ct.daemon import operations, uplinks, views
+from p4ct.daemon import operations, transfer, uplinks, views
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.select import Selection, select
 from p4ct.daemon.tuples import TupleError, parse_tuple
@@ -48,6 +48,13 @@ class ListArguments(Filter, forbid_unknown_fields=True):
 
     format: Literal["conntrack", "dpctl"] = "conntrack"
     statistics: bool = False
+
+
+class ImportArguments(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of a table of `total` connections; an empty one asks whether there is room."""
+
+    total: int
+    connections: list[Any] = []
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,6 +115,25 @@ async def conntrack_list(controller: Controller, arguments: ListArguments) -> An
         chosen,
         lambda c: {**views.connection(c, now), "line": dpctl_line(c, now, statistics=more)},
     )
+
+
+async def conntrack_export(controller: Controller, arguments: Filter) -> Any:
+    """The connections that fit the filter words, for a file."""
+    await controller.refresh()
+    now = controller.clock()
+    found = await _each(
+        _select(controller, arguments), lambda c: transfer.export(c, now) if c.alive else None
+    )
+    return [item for item in found if item is not None]
+
+
+async def conntrack_import(controller: Controller, arguments: ImportArguments) -> Any:
+    """Take connections in; those that are known stay as they are."""
+    try:
+        chosen = transfer.check(arguments.connections)
+    except transfer.TransferError as error:
+        raise CommandError(str(error)) from None
+    return await operations.take_in(controller, chosen, arguments.total)
 
 
 async def conntrack_stats(controller: Controller, _: Nothing) -> Any:
@@ -273,7 +299,9 @@ COMMANDS: dict[str, _Command] = {
     "conntrack-list": _Command(ListArguments, conntrack_list, counters=True),
     "conntrack-count": _Command(Filter, conntrack_count),
     "conntrack-events": _Command(Filter, conntrack_events),
+    "conntrack-export": _Command(Filter, conntrack_export, counters=True),
     "conntrack-flush": _Command(Filter, conntrack_flush),
+    "conntrack-import": _Command(ImportArguments, conntrack_import),
     "conntrack-stats": _Command(Nothing, conntrack_stats),
     "offload-list": _Command(Nothing, offload_list, counters=True),
     "offload-pending": _Command(Nothing, offload_pending),

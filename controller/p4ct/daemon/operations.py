@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from p4ct.conntrack import Connection
+from p4ct.conntrack import Connection, ConntrackFull
+from p4ct.conntrack.saved import Saved
 from p4ct.daemon.controller import Controller
 from p4ct.eswitch.entries import EswitchError
 from p4ct.offload.record import Record
@@ -20,7 +21,7 @@ from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.parser import FlowSelector
 
-__all__ = ["CONFIRM_TIMEOUT", "change_flows", "flush"]
+__all__ = ["CONFIRM_TIMEOUT", "change_flows", "flush", "take_in"]
 
 log = logging.getLogger("p4ct.policy")
 
@@ -119,6 +120,31 @@ async def flush(controller: Controller, connections: Iterable[Connection]) -> in
             "have entries until it is back; see 'p4ct status'",
         ) from None
     return number
+
+
+async def take_in(controller: Controller, chosen: Sequence[Saved], total: int) -> dict[str, int]:
+    """Take connections of another table in; how many were, and how many were known already.
+
+    Raises EswitchError when there is no room for all `total` of the table: none is taken then.
+    """
+    tracker = controller.tracker
+    room = tracker.max_connections - len(tracker)
+    if max(total, len(chosen)) > room:
+        raise EswitchError(
+            "RESOURCE_EXHAUSTED",
+            f"nothing was imported: {total} connections, and room for {room}; raise "
+            f"conntrack.max_connections ({tracker.max_connections}) or flush some",
+        )
+    imported = 0
+    for number, saved in enumerate(chosen, 1):
+        try:
+            imported += tracker.load(saved, controller.clock())
+        except ConntrackFull as error:  # others have come meanwhile
+            what = f"{imported} connections were imported, then the table was full: {error}"
+            raise EswitchError("RESOURCE_EXHAUSTED", what) from None
+        if number % 500 == 0:
+            await asyncio.sleep(0)
+    return {"imported": imported, "known": len(chosen) - imported}
 
 
 async def _gone(controller: Controller, records: Iterable[Record]) -> None:
