@@ -202,7 +202,9 @@ class Tracker(Lifecycle):
         self, conn: Connection, numbers: Numbers, pkt: Packet, direction: Direction, now: float
     ) -> Verdict:
         """The protocol's part: sets protocol_state, timeout and assured of the connection."""
-        timeouts = self.timeouts.for_zone(conn.zone)
+        timeouts = self.timeouts
+        if timeouts.zones:
+            timeouts = timeouts.for_zone(conn.table.zone)
         tcp = numbers.tcp
         if tcp is not None:
             policy = self.tcp_policy
