@@ -25,9 +25,12 @@ class Link:
 
 
 class Queue(Link):
-    """Connections in the order in which they entered; `order` finds the oldest of all queues."""
+    """Connections in the order in which they entered; `order` finds the oldest of all queues.
 
-    __slots__ = ("length", "listed", "number", "order")
+    closed: not asked any more, for what is still in it is about to leave.
+    """
+
+    __slots__ = ("closed", "length", "listed", "number", "order")
 
     def __init__(self, number: int, order: Order) -> None:
         super().__init__()
@@ -35,6 +38,7 @@ class Queue(Link):
         self.order = order
         self.length = 0
         self.listed = False
+        self.closed = False
 
     def append(self, conn: Connection) -> None:
         """Enter as the newest; it must not be in a queue."""
@@ -84,7 +88,7 @@ class Order:
         while heap:
             known, number, queue = heap[0]
             conn = queue.oldest()
-            if conn is None:
+            if conn is None or queue.closed:
                 queue.listed = False
                 heapq.heappop(heap)
             elif conn.id == known:

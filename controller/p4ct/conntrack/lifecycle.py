@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp
 from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
@@ -86,7 +87,7 @@ class Lifecycle:
         state: a `Connection.state_name`.
         """
         wanted = (src, dst, sport, dport)
-        for conn in self._connections.of(zone, version, proto):
+        for conn in chain.from_iterable(self.portions(zone, version, proto)):
             if mark is not None and conn.mark != mark:
                 continue
             if state is not None and conn.state_name != state:
@@ -97,26 +98,55 @@ class Lifecycle:
             ):
                 yield conn
 
+    def portions(
+        self, zone: int | None = None, version: int | None = None, proto: int | None = None
+    ) -> Iterator[list[Connection]]:
+        """Connections in short lists, for who gives others their turn in between.
+
+        They may be removed meanwhile, in the list too (`Connection.alive`).
+        """
+        return self._connections.portions(zone, version, proto)
+
     # --- time ------------------------------------------------------------------------------
 
     def expire(self, now: float, budget: int = 1000) -> list[Connection]:
         """Destroy what has expired, soonest first, and return it. Looks at `budget` connections.
 
         Call again at once when `next_deadline()` is not in the future. Held connections stay.
+        Flushed ones are destroyed here too, in their turn; they are not in the answer.
         """
         expired = self._wheel.expired(now, budget)
         for conn in expired:
             self._destroy(conn, conn.state_name, now)
+        if self._connections.flushing:
+            for _ in range(budget - len(expired)):
+                conn = self._connections.take_flushed()
+                if conn is None:
+                    break
+                self._end(conn, now)
         return expired
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to look at; None when there are no timers."""
-        return self._wheel.next()
+        return 0.0 if self._connections.flushing else self._wheel.next()
 
     def remove(self, conn: Connection, now: float) -> None:
         """Flush one connection, held or not; one that is gone already is left alone."""
         if conn.alive:
             self._destroy(conn, conn.state_name, now)
+
+    def flush(self, zone: int | None = None) -> int:
+        """Forget all connections of a zone, or of all zones; returns how many.
+
+        None of them is known any more when this returns. They are destroyed, each with its event,
+        by the next calls of `expire`, within the budget of each.
+        """
+        return self._connections.flush(zone)
+
+    @property
+    def flushing(self) -> bool:
+        """Are there flushed connections that were not destroyed yet?"""
+        return self._connections.flushing
 
     # --- offload ---------------------------------------------------------------------------
 
@@ -262,6 +292,10 @@ class Lifecycle:
     def _destroy(self, conn: Connection, counted_as: str, now: float) -> None:
         """Forget a connection; counted_as: the state it was last counted under."""
         self._connections.remove(conn, counted_as)
+        self._end(conn, now)
+
+    def _end(self, conn: Connection, now: float) -> None:
+        """A connection is in no table any more."""
         self._wheel.cancel(conn)
         if conn.queue is not None:
             conn.queue.remove(conn)

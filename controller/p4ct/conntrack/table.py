@@ -17,6 +17,8 @@ from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.eviction import Order, Queue
 from p4ct.conntrack.numbers import WorkingSet
 
+#: Connections that are looked at without giving others their turn.
+PORTION = 1000
 #: Shards of a table that was split, a power of 2, and the connections at which it is.
 SHARDS = 256
 SPLIT = 4096
@@ -42,6 +44,10 @@ class Zone:
         self.unreplied = Queue(number, unreplied)
         self.unassured = Queue(number, unassured)
 
+    def close(self) -> None:
+        """The zone is flushed: nobody has to make room any more."""
+        self.unreplied.closed = self.unassured.closed = True
+
     def enqueue(self, conn: Connection) -> None:
         """Make a connection, which is in no queue, one that may be evicted."""
         if not conn.assured:
@@ -52,11 +58,13 @@ class Table:
     """The connections of one zone, IP version and protocol.
 
     shards, mask: the shard of a key is `shards[hash(key) & mask]`; `mask` is 0 or SHARDS - 1.
-    flushed: taken out of the `ConnectionTable`; what is left in it is about to be destroyed.
+    flushed: taken out of the `ConnectionTable`; what is left in it is about to be destroyed, and
+    its shards before `emptied` are empty.
     """
 
     __slots__ = (
         "count",
+        "emptied",
         "flushed",
         "in_zone",
         "mask",
@@ -81,6 +89,7 @@ class Table:
         self.count = 0
         self.states: Counter[str] = Counter()
         self.flushed = False
+        self.emptied = 0
 
     def get(self, key: bytes) -> Connection | None:
         """The connection that has this key in either direction."""
@@ -109,12 +118,26 @@ class Table:
         states[old] -= 1
         states[new] += 1
 
-    def __iter__(self) -> Iterator[Connection]:
-        """Every connection once; they may come and go meanwhile. Copies a shard at a time."""
+    def portions(self) -> Iterator[list[Connection]]:
+        """Every connection once, in lists of at most PORTION; they may come and go meanwhile."""
         for shard in self.shards:
-            for key, conn in list(shard.items()):
-                if key is conn.key and conn.alive and not self.flushed:
-                    yield conn
+            known = list(shard.items())
+            for start in range(0, len(known), PORTION):
+                if not self.flushed:
+                    part = known[start : start + PORTION]
+                    yield [conn for key, conn in part if key is conn.key and conn.alive]
+
+    def take(self) -> Connection:
+        """Take out any connection of a table that has some, and free what it leaves empty."""
+        shards = self.shards
+        while not shards[self.emptied]:
+            shards[self.emptied] = {}  # an emptied dict is as large as it was
+            self.emptied += 1
+        key, conn = shards[self.emptied].popitem()
+        other = conn.reply_key if key is conn.key else conn.key
+        shards[hash(other) & self.mask].pop(other, None)
+        self.count -= 1
+        return conn
 
     def _split(self) -> None:
         mask = SHARDS - 1
@@ -127,7 +150,7 @@ class Table:
 class ConnectionTable:
     """All connections, found by zone and tuple, counted by zone, protocol and state."""
 
-    __slots__ = ("count", "tables", "unassured", "unreplied", "working", "zones")
+    __slots__ = ("_flushed", "count", "tables", "unassured", "unreplied", "working", "zones")
 
     def __init__(self, working: WorkingSet) -> None:
         self.tables: dict[int, Table] = {}
@@ -136,6 +159,7 @@ class ConnectionTable:
         self.unreplied = Order()
         self.unassured = Order()
         self.count = 0
+        self._flushed: list[Table] = []
 
     def table(self, zone: int, version: int, proto: int) -> Table:
         """The table for such connections; it belongs to us once something is inserted."""
@@ -165,13 +189,46 @@ class ConnectionTable:
         table = conn.table
         zone = table.in_zone
         table.remove(conn)
+        if table.flushed:
+            return
         table.states[state_name] -= 1
         zone.count -= 1
         self.count -= 1
-        if not table.count and self.tables.get(table.number) is table:
+        if not table.count:
             del self.tables[table.number]
-        if not zone.count and self.zones.get(zone.number) is zone:
+        if not zone.count:
             del self.zones[zone.number]
+
+    def flush(self, zone: int | None) -> int:
+        """Make all connections of a zone, or of all, unknown at once; returns how many.
+
+        They are still alive: `take_flushed` gives them out one by one.
+        """
+        chosen = [table for table in self.tables.values() if zone is None or table.zone == zone]
+        for table in chosen:
+            table.flushed = True
+            table.in_zone.close()
+            del self.tables[table.number]
+            self.zones.pop(table.zone, None)
+        self._flushed += chosen
+        number = sum(table.count for table in chosen)
+        self.count -= number
+        return number
+
+    def take_flushed(self) -> Connection | None:
+        """Take out one of the flushed connections that are left."""
+        while self._flushed:
+            if self._flushed[-1].count:
+                return self._flushed[-1].take()
+            self._flushed.pop()
+        return None
+
+    @property
+    def flushing(self) -> bool:
+        """Are there flushed connections left?"""
+        while self._flushed and not self._flushed[-1].count:
+            self._flushed.pop()
+        return bool(self._flushed)
 
     def find(self, key: Tuple, zone: int) -> tuple[Connection, Direction] | None:
         """The connection that a packet with this tuple belongs to, and the packet's direction."""
@@ -182,15 +239,17 @@ class ConnectionTable:
             return None
         return conn, Direction.ORIGINAL if packed == conn.key else Direction.REPLY
 
-    def of(self, zone: int | None, version: int | None, proto: int | None) -> Iterator[Connection]:
-        """Connections of a zone, IP version, protocol; None for any. They may come and go."""
+    def portions(
+        self, zone: int | None, version: int | None, proto: int | None
+    ) -> Iterator[list[Connection]]:
+        """Connections of a zone, IP version, protocol; None for any. See `Table.portions`."""
         for table in list(self.tables.values()):
             if (
                 (zone is None or table.zone == zone)
                 and (version is None or table.version == version)
                 and (proto is None or table.proto == proto)
             ):
-                yield from table
+                yield from table.portions()
 
     def by_protocol(self) -> Counter[int]:
         """Connections per IP protocol number."""

@@ -13,7 +13,7 @@ from p4ct.conntrack import Connection
 from p4ct.conntrack.format_dpctl import dpctl_line
 from p4ct.daemon import operations, transfer, uplinks, views
 from p4ct.daemon.controller import Controller
-from p4ct.daemon.select import Selection, select
+from p4ct.daemon.select import Selection
 from p4ct.daemon.tuples import TupleError, parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.pipeline.errors import FlowSyntaxError
@@ -107,7 +107,7 @@ async def conntrack_list(controller: Controller, arguments: ListArguments) -> An
     """Connections that fit the filter words, as objects and as lines of the format asked for."""
     await controller.refresh()
     now = controller.clock()
-    chosen = _select(controller, arguments)
+    chosen = await _select(controller, arguments)
     if arguments.format == "conntrack":
         return await _each(chosen, lambda c: views.connection(c, now))
     more = arguments.statistics
@@ -143,20 +143,21 @@ async def conntrack_stats(controller: Controller, _: Nothing) -> Any:
 
 async def conntrack_events(controller: Controller, arguments: Filter) -> Any:
     """Events of connections that fit the filter words; the admin server sends what it hears."""
-    try:
-        return controller.events.listen(Selection(arguments.filter))
-    except TupleError as error:
-        raise CommandError(str(error)) from None
+    return controller.events.listen(_selection(arguments))
 
 
 async def conntrack_count(controller: Controller, arguments: Filter) -> Any:
     """How many connections fit the filter words."""
-    return len(_select(controller, arguments))
+    number = 0
+    for portion in _selection(arguments).portions(controller.tracker):
+        number += len(portion)
+        await asyncio.sleep(0)
+    return number
 
 
 async def conntrack_flush(controller: Controller, arguments: Filter) -> Any:
     """Forget the connections that fit the filter words; returns how many."""
-    return await operations.flush(controller, _select(controller, arguments))
+    return await operations.flush(controller, _selection(arguments))
 
 
 async def offload_list(controller: Controller, _: Nothing) -> Any:
@@ -179,7 +180,7 @@ async def offload_pending(controller: Controller, _: Nothing) -> Any:
 async def offload_why(controller: Controller, arguments: Filter) -> Any:
     """For each connection that fits: offloaded or not, and why; with a summary by reason."""
     now = controller.clock()
-    chosen = _select(controller, arguments)
+    chosen = await _select(controller, arguments)
     found = await _each(chosen, lambda c: views.connection(c, now))
     reasons: dict[str, int] = {}
     for item in found:
@@ -261,11 +262,20 @@ async def explain_tuple(controller: Controller, arguments: TupleText) -> Any:
     )
 
 
-def _select(controller: Controller, arguments: Filter) -> list[Connection]:
+def _selection(arguments: Filter) -> Selection:
     try:
-        return select(controller.tracker, arguments.filter)
+        return Selection(arguments.filter)
     except TupleError as error:
         raise CommandError(str(error)) from None
+
+
+async def _select(controller: Controller, arguments: Filter) -> list[Connection]:
+    """What fits, found in portions, so that packets do not wait for it."""
+    chosen: list[Connection] = []
+    for portion in _selection(arguments).portions(controller.tracker):
+        chosen += portion
+        await asyncio.sleep(0)
+    return chosen
 
 
 def _parse(controller: Controller, arguments: Text) -> list[Flow]:

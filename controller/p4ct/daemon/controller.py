@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from p4ct.conntrack import Connection, Event, FragmentLimits, Tracker
+from p4ct.daemon.collector import Collector
 from p4ct.daemon.config import Config
 from p4ct.daemon.events import EventStream
 from p4ct.daemon.slow_path import SlowPath
@@ -93,6 +94,7 @@ class Controller:
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
         self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send, config.router)
         self.connections_seen = 0
+        self._collector = Collector(lambda: len(self.tracker))
         self._wake = asyncio.Event()
         self.manager.wake = self._wake.set
         self.in_step = False
@@ -305,6 +307,7 @@ class Controller:
         self.events.conntrack(event, connection, now)
         if event is Event.NEW:
             self.connections_seen += 1
+            self._collector.connection_made()
         elif event is Event.DESTROY:
             self.manager.connection_gone(connection)
         if log.isEnabledFor(logging.DEBUG):

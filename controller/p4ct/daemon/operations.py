@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from p4ct.conntrack import Connection, ConntrackFull
 from p4ct.conntrack.saved import Saved
 from p4ct.daemon.controller import Controller
+from p4ct.daemon.select import Selection
 from p4ct.eswitch.entries import EswitchError
 from p4ct.offload.record import Record
 from p4ct.pipeline.execute import FlowChange
@@ -27,6 +28,8 @@ log = logging.getLogger("p4ct.policy")
 
 LONGEST_ORIGIN = 200
 """Characters of a change's origin in the log."""
+PORTION = 500
+"""Connections that are forgotten before packets get their turn again."""
 CONFIRM_TIMEOUT = 10.0
 """Seconds that a change waits for the switch, reconnecting included."""
 
@@ -77,14 +80,22 @@ async def change_flows(
     return change
 
 
-async def flush(controller: Controller, connections: Iterable[Connection]) -> int:
+async def flush(controller: Controller, selection: Selection) -> int:
     """Forget connections: first their entries go, then they do. Returns how many.
 
+    All of a zone, or of all zones, become unknown at the same moment; others one after the other.
     Raises EswitchError when entries could not be removed in time; no connection is forgotten then.
     """
-    chosen = list(connections)
     manager, tracker = controller.manager, controller.tracker
-    records = manager.records_of(chosen)
+    chosen: list[Connection] = []
+    records: list[Record] = []
+    found = 0
+    for portion in selection.portions(tracker):
+        found += len(portion)
+        if not selection.whole_zone:
+            chosen += portion
+        records += manager.records_of(portion)
+        await asyncio.sleep(0)
     try:
         async with asyncio.timeout(CONFIRM_TIMEOUT):
             for record in records:
@@ -95,20 +106,26 @@ async def flush(controller: Controller, connections: Iterable[Connection]) -> in
         raise EswitchError(
             "UNAVAILABLE",
             f"nothing was flushed: {_why(controller)}, and {len(records)} of the "
-            f"{len(chosen)} connections have entries there; try again when 'p4ct status' shows it "
+            f"{found} connections have entries there; try again when 'p4ct status' shows it "
             "connected",
         ) from None
     now = controller.clock()
-    ended: list[Record] = []
-    number = 0
-    for connection in chosen:
-        if not connection.alive:
-            continue
-        tracker.remove(connection, now)
-        ended += manager.take_ended()  # offloaded again in the meantime
-        number += 1
-        if number % 500 == 0:
+    if selection.whole_zone:
+        number = tracker.flush(selection.zone)
+        while tracker.flushing:
+            tracker.expire(now, PORTION)
+            manager.take_ended()  # no packet waits for them
             await asyncio.sleep(0)
+    else:
+        number = 0
+        while chosen:  # who holds a million and lets go of them at once stops everything
+            for connection in chosen[-PORTION:]:
+                number += connection.alive
+                tracker.remove(connection, now)
+            manager.take_ended()  # no packet waits for them
+            del chosen[-PORTION:]
+            await asyncio.sleep(0)
+    ended = manager.leaving()  # offloaded again in the meantime
     try:
         async with asyncio.timeout(CONFIRM_TIMEOUT):
             if ended:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from p4ct.conntrack import Connection, Direction, Tracker, Tuple
 from p4ct.conntrack.connection import is_icmp
 from p4ct.daemon.tuples import Network, parse_filter
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection"]
 
 #: What `Tracker.select` finds by itself.
 _BY_TRACKER = ("zone", "version", "proto", "mark", "state")
@@ -31,9 +32,33 @@ class Selection:
         #: These fit one and the same tuple, whichever it is.
         self._either: dict[str, Any] = chosen
 
-    def of(self, tracker: Tracker) -> list[Connection]:
-        """The connections of the tracker that fit all the words."""
-        return [c for c in tracker.select(**self._by_tracker) if self._fits_besides(c)]
+    def portions(self, tracker: Tracker) -> Iterator[list[Connection]]:
+        """The connections of the tracker that fit all the words, in short lists, some empty.
+
+        For who gives others their turn in between; connections may come and go meanwhile.
+        """
+        wanted = self._by_tracker
+        for portion in tracker.portions(
+            wanted.get("zone"), wanted.get("version"), wanted.get("proto")
+        ):
+            yield [connection for connection in portion if self.fits(connection)]
+
+    @property
+    def whole_zone(self) -> bool:
+        """Is it everything, or everything in `zone`?"""
+        return not self._by_tracker.keys() - {"zone"} and not (
+            self._flags
+            or self._mark
+            or self._label
+            or self._original
+            or self._reply
+            or self._either
+        )
+
+    @property
+    def zone(self) -> int | None:
+        """The zone, if one was named."""
+        return self._by_tracker.get("zone")
 
     def fits(self, conn: Connection) -> bool:
         """Whether one connection does."""
@@ -67,11 +92,6 @@ class Selection:
             _fits(self._either, conn.original if way is Direction.ORIGINAL else conn.reply)
             for way in Direction
         )
-
-
-def select(tracker: Tracker, words: list[str]) -> list[Connection]:
-    """Connections that fit all the words. Raises TupleError."""
-    return Selection(words).of(tracker)
 
 
 def _taken(chosen: dict[str, Any], prefix: str) -> dict[str, Any]:

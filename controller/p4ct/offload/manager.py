@@ -417,6 +417,10 @@ class OffloadManager:
     def has_work(self) -> bool:
         return bool(self.to_install or self.to_remove or self.to_retime or self.idle_reports)
 
+    def leaving(self) -> list[Record]:
+        """Records whose entries are on their way out."""
+        return [r for r in self.records.values() if r.state is RecordState.LEAVING]
+
     def active(self) -> Iterator[Record]:
         """Records whose entries forward."""
         return (r for r in self.records.values() if r.state is RecordState.ACTIVE)

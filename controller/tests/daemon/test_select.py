@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from p4ct.daemon.select import Selection, select
+from p4ct.daemon.select import Selection
 from p4ct.packet import build
 
 from ..offload.model import IP, MAC, SYN, Tcp, World, learn
@@ -67,7 +67,8 @@ def world() -> World:
     ],
 )
 def test_select(world: World, words: list[str], ports: set[int]) -> None:
-    found = [connection.original.sport for connection in select(world.tracker, words)]
+    portions = Selection(words).portions(world.tracker)
+    found = [connection.original.sport for portion in portions for connection in portion]
     assert sorted(found) == sorted(ports)
     one_by_one = {c.original.sport for c in world.connections() if Selection(words).fits(c)}
     assert one_by_one == ports
