@@ -121,9 +121,8 @@ async def conntrack_export(controller: Controller, arguments: Filter) -> Any:
     """The connections that fit the filter words, for a file."""
     await controller.refresh()
     now = controller.clock()
-    found = await _each(
-        _select(controller, arguments), lambda c: transfer.export(c, now) if c.alive else None
-    )
+    chosen = await _select(controller, arguments)
+    found = await _each(chosen, lambda c: transfer.export(c, now) if c.alive else None)
     return [item for item in found if item is not None]
 
 
