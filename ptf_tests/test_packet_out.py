@@ -122,7 +122,7 @@ class UnknownOperation(StationsTest):
 
     def runTest(self):
         drops = self.watch("drop_counter", "BAD_PACKET_OUT")
-        operations = (0, 6, 255)
+        operations = (0, 7, 255)
         for op in operations:
             self.packet_out(frame("udp", 4, VM1, EXT), op, port=EXT.port, next_hop=EXT.port)
         self.verify_nothing_else()

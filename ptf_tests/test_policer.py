@@ -49,14 +49,36 @@ class Misses(PolicerTest):
         self.forwards(self.vm1, connection.frame(), EXT.port)
 
 
+@each(family=(4, 6), flags=("S", "SEC"))
 class SynFlood(PolicerTest):
-    """Flags of connections without an entry share the class of the misses."""
+    """Who asks for new connections has a class of their own: whatever else has no entry still
+    comes up, and so do the flags of connections that have one."""
+
+    def runTest(self):
+        connection = self.connect("tcp", self.family)
+        flood = frame("tcp", self.family, VM1, EXT, flags=self.flags, sport=50000)
+        self.policed(self.vm1, "SYN", "TCP_SYN", flood)
+        for _ in range(2 * BURST):
+            for flags, reason in (("A", "MISS"), ("SA", "TCP_SYN"), ("FA", "TCP_FIN")):
+                other = frame("tcp", self.family, VM1, EXT, flags=flags, sport=50001)
+                self.punts(self.vm1, other, reason)
+            self.punts(
+                self.vm1, connection.frame(flags="S"), "TCP_SYN", hit=connection.hit(ORIGINAL)
+            )
+            self.punts(self.vm2, frame("tcp", self.family, VM2, EXT, flags="S"), "TCP_SYN")
+
+
+@each(flags=("R", "SA", "F", ""))
+class FlagsWithoutEntry(PolicerTest):
+    """Other flags of connections without an entry share the class of the misses."""
 
     def runTest(self):
         connection = self.connect()
-        flood = frame("tcp", 4, VM1, EXT, flags="S", sport=50000)
-        self.policed(self.vm1, "MISS", "TCP_SYN", flood)
-        self.punts(self.vm1, connection.frame(flags="S"), "TCP_SYN", hit=connection.hit(ORIGINAL))
+        reason = {"R": "TCP_RST", "SA": "TCP_SYN", "F": "TCP_FIN", "": "TCP_FLAGS"}[self.flags]
+        flood = frame("tcp", 4, VM1, EXT, flags=self.flags, sport=50000)
+        self.policed(self.vm1, "MISS", reason, flood)
+        again = connection.frame(flags=self.flags)
+        self.punts(self.vm1, again, reason, hit=connection.hit(ORIGINAL))
 
 
 class Control(PolicerTest):
@@ -134,7 +156,7 @@ class ForwardingIsNotPoliced(PolicerTest):
     def runTest(self):
         connection = self.connect("udp")
         count = self.watch_connection(connection)[ORIGINAL]
-        for class_ in ("MISS", "CONTROL", "EXCEPTION", "DRAIN"):
+        for class_ in ("MISS", "CONTROL", "EXCEPTION", "DRAIN", "SYN"):
             self.set_policer(self.vm1.id, class_, rate=1, burst=1)
         for _ in range(SENT):
             self.forwards(self.vm1, connection.frame(), EXT.port)
@@ -142,12 +164,14 @@ class ForwardingIsNotPoliced(PolicerTest):
 
 
 class HighestVport(PolicerTest):
-    """The last vport has the last four cells."""
+    """The last vport has the last four cells of each half."""
 
     def runTest(self):
         last = self.add_vport(1023, 0)
         self.policed(last, "DRAIN", "DRAIN", self.draining_frame(last))
+        self.policed(last, "SYN", "TCP_SYN", frame("tcp", 4, EXT, VM1, flags="S"))
         self.punts(self.vm1, frame("udp", 4, VM1, EXT), "MISS")
+        self.punts(self.vm1, frame("tcp", 4, VM1, EXT, flags="S"), "TCP_SYN")
 
     def draining_frame(self, vport):
         connection = self.add_connection("udp", client=(VM1, vport), server=(EXT, self.ext))

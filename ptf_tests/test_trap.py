@@ -8,6 +8,8 @@ from ptf_base.frames import EXT, VM1, VM2, frame
 
 # Flags -> reason. RST goes before SYN before FIN; without ACK it is no segment of an open
 # connection.
+#: Those that ask for a new connection.
+NEW = ("S", "SF")
 FLAGS = {
     "S": "TCP_SYN",
     "SA": "TCP_SYN",
@@ -68,12 +70,12 @@ class ControlFlags(TrapTest):
 
 @each(family=(4, 6))
 class ControlFlagsWithoutEntry(StationsTest):
-    """The same without an entry, in the policer class of the misses."""
+    """The same without an entry, in the policer class of the misses, or of new connections."""
 
     def runTest(self):
         self.add_l2_pair(self.vm1, VM1.mac, EXT.mac)
         for flags, reason in FLAGS.items():
-            entry = self.watch_trap(reason, "MISS")
+            entry = self.watch_trap(reason, "SYN" if flags in NEW else "MISS")
             data = frame("tcp", self.family, VM1, EXT, flags=flags)
             self.punts(self.vm1, data, reason)
             entry.expect(data)

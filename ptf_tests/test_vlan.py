@@ -141,6 +141,26 @@ class PriorityTag(EswitchTest):
         self.punts(Vport(0, VM1.port), frame("udp", 4, VM1, EXT), "UNKNOWN_VPORT")
 
 
+@each(family=(4, 6))
+class PriorityTagOfAnUntaggedVport(StationsTest):
+    """A second row gives frames with tag 0 to the vport of the untagged ones: they hit its
+    entries, and a next hop that pops sends both alike."""
+
+    def runTest(self):
+        self.add_vport(self.vm1.id, VM1.port, 0)
+        self.add_next_hop(70, EXT.port, vlan_op="POP")
+        connection = self.connect("udp", self.family, next_hops=(70, VM1.port))
+        count = self.watch_connection(connection)[ORIGINAL]
+        plain, tagged = connection.frame(), connection.frame(vlan=0, eth={"prio": 5})
+        for data in (plain, tagged):
+            self.forwards(self.vm1, data, EXT.port, plain)
+        count.expect(plain, tagged)
+        self.add_next_hop(70, EXT.port, vlan_op="SET", vlan_id=9, kind="MODIFY")
+        self.forwards(self.vm1, plain, EXT.port, connection.frame(vlan=9))
+        kept = connection.frame(vlan=9, eth={"prio": 5})
+        self.forwards(self.vm1, tagged, EXT.port, kept)
+
+
 class DoubleTag(TaggedStationsTest):
     """Behind the outer tag a second one is only an EtherType."""
 

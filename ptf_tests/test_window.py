@@ -8,7 +8,7 @@ from ptf_base.connections import ORIGINAL, REPLY
 from ptf_base.each import each
 from ptf_base.eswitch import StationsTest
 from ptf_base.frames import EXT, VM1, Tunnel, frame
-from ptf_base.window import MAX_ACK_WINDOW, WORD, Pair, Registers, Segment, in_window
+from ptf_base.window import MAX_ACK_WINDOW, WORD, Pair, Registers, Segment, in_window, merged
 
 # The client has sent up to 5000 and offers 2000 more than it has acknowledged; the server has
 # sent up to 9000.
@@ -74,17 +74,77 @@ class WriteAndRead(StationsTest):
         self.verify_window(2, written[2])
 
 
+@each(op=("WINDOW_WRITE", "WINDOW_MERGE"))
 class TruncatedWrite(StationsTest):
-    """A WINDOW_WRITE that is too short writes nothing; the drop is counted."""
+    """A payload that is too short writes nothing; the drop is counted."""
 
     def runTest(self):
         self.write_window(5, START)
         drops = self.watch("drop_counter", "BAD_PACKET_OUT")
-        payload = Pair().payload()
+        payload = Pair(*(replace(side, max_win=WORD) for side in Pair())).payload()
         for length in range(1, len(payload)):
-            self.packet_out(payload[:length], "WINDOW_WRITE", conn_index=5)
+            self.packet_out(payload[:length], self.op, conn_index=5)
         self.verify_window(5, START)
         assert drops.count().packets == len(payload) - 1
+
+
+@each(register=("end", "max_end", "max_win", "max_ack"), side=(0, 1))
+class MergeOfOne(StationsTest):
+    """Each register is raised for itself, and never lowered; the scale stays."""
+
+    def runTest(self):
+        self.write_window(3, START)
+        value = getattr(START[self.side], self.register)
+        for change, expected in ((-1, value), (1, value + 1)):
+            sides = [Registers(*(v - 1 for v in s.__dict__.values())) for s in START]
+            sides[self.side] = replace(sides[self.side], **{self.register: value + change})
+            self.merge_window(3, Pair(*(replace(side, scale=9) for side in sides)))
+            wanted = list(START)
+            wanted[self.side] = replace(wanted[self.side], **{self.register: expected})
+            self.verify_window(3, Pair(*wanted))
+
+
+@each(seed=range(4))
+class MergeAtRandom(StationsTest):
+    """Any two states merge as in the model, across the wrap of the sequence numbers."""
+
+    def runTest(self):
+        rng = random.Random(f"merge {self.seed}")
+        near = (rng.getrandbits(32), WORD - 5)
+
+        def some():
+            words = [(rng.choice(near) + rng.randrange(-40, 40)) & WORD for _ in range(4)]
+            return Registers(*words, rng.randrange(15))
+
+        for _ in range(20):
+            old, new = Pair(some(), some()), Pair(some(), some())
+            self.write_window(4, old)
+            self.merge_window(4, new)
+            self.verify_window(4, merged(old, new))
+
+
+class MergeUnderAConnection(WindowTest):
+    """What was outside passes once software, which knows more, has raised the registers; other
+    indices keep theirs."""
+
+    def runTest(self):
+        self.write_window(2, START)
+        connection = self.connect_checked()
+        ahead = OUTSIDE["ACK_ABOVE"]
+        self.punts(
+            self.vm1,
+            self.segment(connection, ahead),
+            "WINDOW",
+            hit=connection.hit(ORIGINAL),
+            window=START,
+            verdict="ACK_ABOVE",
+        )
+        known = Pair(START.original, replace(START.reply, end=ahead.ack))
+        self.merge_window(1, known)
+        self.verify_window(1, known)
+        self.passes(connection, ahead)
+        self.verify_window(1, in_window(known, ORIGINAL, ahead)[1])
+        self.verify_window(2, START)
 
 
 class ReadOfAFrame(StationsTest):

@@ -157,15 +157,16 @@ COUNTERS = {
 }
 
 METERS = {
-    "punt_meter": "Cell 4·vport + PuntClass; vport 0 stands for every unknown vport. Red is"
-    " dropped, green and yellow go up.",
+    "punt_meter": "Cell 4·vport + PuntClass; class SYN: cell 4096 + 4·vport. vport 0 stands for"
+    " every unknown vport. Red is dropped, green and yellow go up.",
 }
 
 REGISTERS_NOTE = (
     "Not needed; P4Runtime does not have to serve them, and their ids are p4c's own. Cell"
     " 2·conn_index + direction of the sender. They are written and read by packet-outs"
-    " (WINDOW_WRITE, WINDOW_READ); what is punted from a TCP entry carries both directions. All but"
-    " the scale only grow, in serial arithmetic (RFC 1982). The names of Linux are in brackets."
+    " (WINDOW_WRITE, WINDOW_MERGE, WINDOW_READ); what is punted from a TCP entry carries both"
+    " directions. All but the scale only grow, in serial arithmetic (RFC 1982). The names of Linux"
+    " are in brackets."
 )
 
 REGISTERS = {
@@ -206,7 +207,7 @@ FIELDS = {
     ("packet_out", "port"): "SEND: egress port; PIPELINE: the port to act as",
     ("packet_out", "pad0"): "0",
     ("packet_out", "next_hop"): "NEXT_HOP: row of `next_hop`",
-    ("packet_out", "conn_index"): "WINDOW_WRITE and WINDOW_READ: whose registers",
+    ("packet_out", "conn_index"): "WINDOW_WRITE, WINDOW_MERGE, WINDOW_READ: whose registers",
 }
 
 ENUMS = {
@@ -253,16 +254,18 @@ MEMBERS = {
     ("CtHit", "MISS"): "no entry, or not looked up",
     ("CtHit", "FORWARD"): "an entry that forwards",
     ("CtHit", "DRAIN"): "an entry that is being removed",
-    ("PuntClass", "MISS"): "no entry: new connections, stateless traffic, unknown vports",
+    ("PuntClass", "MISS"): "no entry: all but SYN, stateless traffic, unknown vports",
     ("PuntClass", "CONTROL"): "SYN, FIN, RST and odd flags of a connection that has an entry",
     ("PuntClass", "EXCEPTION"): "fragments, options, TTL, checksum, malformed, MTU, next hop",
     ("PuntClass", "DRAIN"): "packets of a connection whose entries are being removed",
+    ("PuntClass", "SYN"): "SYN without ACK and without an entry: new TCP connections",
     ("DropReason", "POLICER_MISS"): "the policer, class MISS",
     ("DropReason", "POLICER_CONTROL"): "the policer, class CONTROL",
     ("DropReason", "POLICER_EXCEPTION"): "the policer, class EXCEPTION",
     ("DropReason", "POLICER_DRAIN"): "the policer, class DRAIN",
     ("DropReason", "NEXT_HOP"): "a next hop that drops",
     ("DropReason", "BAD_PACKET_OUT"): "unknown operation or next hop, no frame, or a TTL too low",
+    ("DropReason", "POLICER_SYN"): "the policer, class SYN",
     ("PacketOutOp", "SEND"): "send unchanged to a port",
     ("PacketOutOp", "NEXT_HOP"): "apply a next hop, without MTU check and counters",
     ("PacketOutOp", "PIPELINE"): "run through the pipeline as if received on a port",
@@ -270,6 +273,8 @@ MEMBERS = {
     " from the payload, 34 bytes: end, max_end, max_win, max_ack (32 bits each) and scale (8 bits)"
     " of the original direction, then of the reply",
     ("PacketOutOp", "WINDOW_READ"): "read them: the packet comes back with reason WINDOW_READ",
+    ("PacketOutOp", "WINDOW_MERGE"): "raise them to those of the payload (as of WINDOW_WRITE), each"
+    " where it is higher; the scales stay",
     ("WindowVerdict", "NOT_CHECKED"): "the entry does not ask for it, or it was not reached",
     ("WindowVerdict", "INSIDE"): "inside; the registers moved on",
     ("WindowVerdict", "SEQ_ABOVE"): "starts beyond what the receiver offered",

@@ -164,7 +164,11 @@ def _trap(table: Table, entries: list[dict[str, Any]], enums: Enums) -> Iterator
             if key.name == "ct_hit":
                 conditions.append(f"ct_hit {hits[value]}")
             elif key.name == "tcp_flags":
-                conditions.append(f"{flags[mask]} {'set' if value else 'clear'}")
+                conditions += [
+                    f"{name} {'set' if value & flag else 'clear'}"
+                    for flag, name in flags.items()
+                    if mask & flag
+                ]
             else:
                 conditions.append(key.name if value else f"not {key.name}")
         reason, class_ = (int(number, 16) for number in entry["action_entry"]["action_data"])

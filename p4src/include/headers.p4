@@ -134,13 +134,13 @@ header packet_out_t {
     @id(2) port_t      port;             // SEND: egress port; PIPELINE: the port to act as
     @id(3) bit<7>      pad0;
     @id(4) next_hop_t  next_hop;         // NEXT_HOP only
-    @id(5) conn_index_t conn_index;      // WINDOW_WRITE and WINDOW_READ only
+    @id(5) conn_index_t conn_index;      // WINDOW_WRITE, WINDOW_READ, WINDOW_MERGE
 }
 
 // Bytes of packet_out_t.
 const bit<16> PACKET_OUT_LENGTH = 9;
 
-// Payload of a WINDOW_WRITE packet-out.
+// Payload of a WINDOW_WRITE or WINDOW_MERGE packet-out.
 header window_out_t {
     bit<32> original_end;
     bit<32> original_max_end;
@@ -205,11 +205,12 @@ struct window_t {
 }
 
 // What the window stage is to do.
-enum bit<2> WindowOp {
+enum bit<3> WindowOp {
     NONE  = 0,
     READ  = 1,
     CHECK = 2,
-    WRITE = 3
+    WRITE = 3,
+    MERGE = 4
 }
 
 // The tunnel that ended here.

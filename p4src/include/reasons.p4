@@ -49,11 +49,12 @@ enum bit<2> CtHit {
 
 // The policer's classes: each vport has one meter cell for each.  A flood in one class leaves the
 // others their share, so connection misses cannot starve the flags that end known connections.
-enum bit<2> PuntClass {
-    MISS      = 0,   // no entry yet: new connections and stateless traffic
+enum bit<3> PuntClass {
+    MISS      = 0,   // no entry: other than the first packet of a TCP connection
     CONTROL   = 1,   // SYN, FIN, RST of a connection that has an entry
     EXCEPTION = 2,   // fragments, options, TTL, checksum, malformed, MTU
-    DRAIN     = 3    // packets of a connection whose entries are being removed
+    DRAIN     = 3,   // packets of a connection whose entries are being removed
+    SYN       = 4    // no entry, and asks for a new TCP connection: the cheapest to flood with
 }
 
 // Reason of a drop; index of drop_counter.
@@ -63,7 +64,8 @@ enum bit<8> DropReason {
     POLICER_EXCEPTION = 2,
     POLICER_DRAIN     = 3,
     NEXT_HOP          = 4,   // a next hop that drops
-    BAD_PACKET_OUT    = 5    // unknown operation or next hop, no frame, or a TTL too low to route
+    BAD_PACKET_OUT    = 5,   // unknown operation or next hop, no frame, or a TTL too low to route
+    POLICER_SYN       = 6
 }
 
 // Operation of a packet-out.
@@ -72,7 +74,8 @@ enum bit<8> PacketOutOp {
     NEXT_HOP = 2,   // apply a next hop (no MTU check, no counters)
     PIPELINE = 3,   // run through the pipeline as if received on a port
     WINDOW_WRITE = 4,  // write the window registers of a connection index from the payload
-    WINDOW_READ  = 5   // read them: answered by a packet-in
+    WINDOW_READ  = 5,  // read them: answered by a packet-in
+    WINDOW_MERGE = 6   // raise them to those in the payload where these are higher
 }
 
 // Where a segment lies, by the four conditions of Linux's tcp_in_window.

@@ -18,9 +18,10 @@ typedef bit<8>  generation_t;
 typedef bit<16> path_t;
 typedef bit<24> next_hop_t;
 
-// vport ids run from 1 to 1023: the punt meter has four cells for each (one for each class).
+// vport ids run from 1 to 1023: the punt meter has eight cells for each (room for as many classes).
 #define TUNNEL_TERM_SIZE    1024
-#define VPORT_SIZE          1024
+// Two rows for each vport: untagged frames, and those with a tag that has only a priority.
+#define VPORT_SIZE          2048
 // One MAC pair for each direction of each pair of hosts that have connections.
 #define L2_PAIR_SIZE        16384
 // Two entries (original and reply) for each of 65536 connections, in each family.  BMv2 allocates
@@ -31,7 +32,7 @@ typedef bit<24> next_hop_t;
 #define FLOW_SIZE           4096
 #define NEXT_HOP_SIZE       4096
 #define PATH_SIZE           65536
-#define PUNT_METER_SIZE     4096
+#define PUNT_METER_SIZE     8192
 #define PUNT_REASON_SIZE    32
 #define DROP_REASON_SIZE    16
 

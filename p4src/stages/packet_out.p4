@@ -23,6 +23,9 @@ control packet_out_stage(inout headers_t hdr,
         } else if (hdr.packet_out.op == PacketOutOp.WINDOW_WRITE && hdr.window_out.isValid()) {
             meta.window_op = WindowOp.WRITE;
             meta.verdict.conn_index = hdr.packet_out.conn_index;
+        } else if (hdr.packet_out.op == PacketOutOp.WINDOW_MERGE && hdr.window_out.isValid()) {
+            meta.window_op = WindowOp.MERGE;
+            meta.verdict.conn_index = hdr.packet_out.conn_index;
         } else if (hdr.packet_out.op == PacketOutOp.WINDOW_READ) {
             meta.window_op = WindowOp.READ;
             meta.verdict.conn_index = hdr.packet_out.conn_index;

@@ -22,6 +22,7 @@ parser eswitch_parser(packet_in packet,
         packet.extract(hdr.packet_out);
         transition select(hdr.packet_out.op) {
             PacketOutOp.WINDOW_WRITE: parse_window_out;
+            PacketOutOp.WINDOW_MERGE: parse_window_out;
             default:                  parse_ethernet;
         }
     }

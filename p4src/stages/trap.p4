@@ -44,9 +44,12 @@ control trap_stage(inout metadata_t meta) {
             (_, _, _, _, 1, _, _, _, _) : punt(PuntReason.IP_OPTIONS,   PuntClass.EXCEPTION);
             (_, _, _, _, _, 1, _, _, _) : punt(PuntReason.TTL,          PuntClass.EXCEPTION);
             (_, _, _, _, _, _, 1, _, _) : punt(PuntReason.SAME_ADDRESS, PuntClass.EXCEPTION);
-            // Flags of a connection without an entry share the policer of the misses: a SYN flood
-            // must not starve the FIN of a known connection.
+            // Flags of a connection without an entry share the policer of the misses: a flood of
+            // them must not starve the FIN of a connection that has one.  Who asks for a new
+            // connection is apart from both: of established connections that have no entry, none
+            // begins with a SYN.
             (CtHit.MISS, _, _, _, _, _, _, 1, TCP_RST &&& TCP_RST) : punt(PuntReason.TCP_RST, PuntClass.MISS);
+            (CtHit.MISS, _, _, _, _, _, _, 1, TCP_SYN &&& (TCP_SYN | TCP_ACK)) : punt(PuntReason.TCP_SYN, PuntClass.SYN);
             (CtHit.MISS, _, _, _, _, _, _, 1, TCP_SYN &&& TCP_SYN) : punt(PuntReason.TCP_SYN, PuntClass.MISS);
             (CtHit.MISS, _, _, _, _, _, _, 1, TCP_FIN &&& TCP_FIN) : punt(PuntReason.TCP_FIN, PuntClass.MISS);
             (CtHit.MISS, _, _, _, _, _, _, 1, 0 &&& TCP_ACK)       : punt(PuntReason.TCP_FLAGS, PuntClass.MISS);

@@ -4,7 +4,8 @@
 // For each direction of a connection the registers hold what Linux calls td_end, td_maxend,
 // td_maxwin, td_maxack and td_scale (nf_conntrack_proto_tcp.c, tcp_in_window; G. van Rooij, "Real
 // Stateful TCP Packet Filtering").  All but the scale only grow (in serial arithmetic), so software
-// merges two readings by taking the larger.  The controller writes them before the entries.
+// merges two readings by taking the larger.  The controller writes them before the entries.  While
+// entries forward, it only raises them: what the eswitch has seen meanwhile is never forgotten.
 //
 // SACK blocks are not read: a segment is checked by its acknowledgement alone.  A segment outside
 // the window goes up with its reason and changes nothing here; conntrack decides about it.
@@ -60,7 +61,34 @@ control window_stage(inout headers_t hdr, inout metadata_t meta) {
         } else {
             read_window(original, cell);
             read_window(reply, cell + 1);
-            if (meta.window_op == WindowOp.CHECK) {
+            if (meta.window_op == WindowOp.MERGE) {
+                if ((original.end - hdr.window_out.original_end)[31:31] == 1) {
+                    original.end = hdr.window_out.original_end;
+                }
+                if ((original.max_end - hdr.window_out.original_max_end)[31:31] == 1) {
+                    original.max_end = hdr.window_out.original_max_end;
+                }
+                if ((original.max_ack - hdr.window_out.original_max_ack)[31:31] == 1) {
+                    original.max_ack = hdr.window_out.original_max_ack;
+                }
+                if (original.max_win < hdr.window_out.original_max_win) {
+                    original.max_win = hdr.window_out.original_max_win;
+                }
+                if ((reply.end - hdr.window_out.reply_end)[31:31] == 1) {
+                    reply.end = hdr.window_out.reply_end;
+                }
+                if ((reply.max_end - hdr.window_out.reply_max_end)[31:31] == 1) {
+                    reply.max_end = hdr.window_out.reply_max_end;
+                }
+                if ((reply.max_ack - hdr.window_out.reply_max_ack)[31:31] == 1) {
+                    reply.max_ack = hdr.window_out.reply_max_ack;
+                }
+                if (reply.max_win < hdr.window_out.reply_max_win) {
+                    reply.max_win = hdr.window_out.reply_max_win;
+                }
+                write_window(original, cell);
+                write_window(reply, cell + 1);
+            } else if (meta.window_op == WindowOp.CHECK) {
                 if (meta.verdict.direction == 0) {
                     sender = original;
                     receiver = reply;

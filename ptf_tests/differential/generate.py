@@ -73,14 +73,17 @@ class PacketOuts:
         """Every other operation, and such as there are not."""
         rng = self._rng
         op = rng.choice(self._direct_ops)
-        if op == self.ops.get("WINDOW_WRITE"):
-            return self.window_write(rng.choice(self._world.pools.conn_indices))
+        if op in (self.ops.get("WINDOW_WRITE"), self.ops.get("WINDOW_MERGE")):
+            return self.window_write(rng.choice(self._world.pools.conn_indices), op)
         if rng.random() < 0.08:
             op = rng.choice([o for o in range(256) if o not in self.ops.values()])
         return Stimulus(self._payload(), self._fields(op=op))
 
-    def window_write(self, index: int) -> Stimulus:
-        """End, maximum end, maximum window, highest ack and scale, for both directions."""
+    def window_write(self, index: int, op: int | None = None) -> Stimulus:
+        """End, maximum end, maximum window, highest ack and scale, for both directions.
+
+        `op`: WINDOW_WRITE unless it is given.
+        """
         rng, pools = self._rng, self._world.pools
         payload = b""
         for _ in range(2):
@@ -93,7 +96,7 @@ class PacketOuts:
             payload += bytes([rng.choice((0, 7, 14, rng.getrandbits(8)))])
         if rng.random() < 0.1:
             payload = payload[: rng.randrange(len(payload))] + rng.choice((b"", b"trailing"))
-        fields = self._fields(op=self.ops["WINDOW_WRITE"], conn_index=index)
+        fields = self._fields(op=op or self.ops["WINDOW_WRITE"], conn_index=index)
         return Stimulus(payload, fields)
 
     def window_read(self, index: int) -> Stimulus:

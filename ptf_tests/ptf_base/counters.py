@@ -115,4 +115,5 @@ ENUM_OF_COUNTER = {"punt_counter": "PuntReason", "drop_counter": "DropReason"}
 
 def meter_index(names: P4Names, vport: int, class_: str) -> int:
     """The cell of the punt policer for a vport and class; vport 0 serves all unknown ones."""
-    return 4 * vport + names.enum_value("PuntClass", class_)
+    half, place = divmod(names.enum_value("PuntClass", class_), 4)
+    return 4096 * half + 4 * vport + place

@@ -36,6 +36,7 @@ PROGRAM_ENUMS = {
         "POLICER_DRAIN": 3,
         "NEXT_HOP": 4,
         "BAD_PACKET_OUT": 5,
+        "POLICER_SYN": 6,
     },
 }
 

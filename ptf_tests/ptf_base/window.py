@@ -71,6 +71,25 @@ def after(a: int, b: int) -> bool:
     return before(b, a)
 
 
+def merged(old: Pair, new: Pair) -> Pair:
+    """What a WINDOW_MERGE leaves: the later number of each two; the scale stays."""
+
+    def later(one: int, two: int) -> int:
+        return two if after(two, one) else one
+
+    sides = [
+        Registers(
+            later(one.end, two.end),
+            later(one.max_end, two.max_end),
+            max(one.max_win, two.max_win),
+            later(one.max_ack, two.max_ack),
+            one.scale,
+        )
+        for one, two in zip(old, new, strict=True)
+    ]
+    return Pair(*sides)
+
+
 def in_window(pair: Pair, direction: int, segment: Segment) -> tuple[str, Pair]:
     """The verdict on a segment, and the registers behind it."""
     sender, receiver = (

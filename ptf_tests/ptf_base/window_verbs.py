@@ -8,11 +8,15 @@ from ptf_base.window import Pair
 
 
 class WindowVerbs(TrafficVerbs):
-    """Traffic verbs, and the two packet-outs that name a connection index."""
+    """Traffic verbs, and the packet-outs that name a connection index."""
 
     def write_window(self, index: int, window: Pair) -> None:
         """Write both directions' registers of a connection index."""
         self.packet_out(window.payload(), "WINDOW_WRITE", conn_index=index)
+
+    def merge_window(self, index: int, window: Pair) -> None:
+        """Raise both directions' registers to these where they are higher."""
+        self.packet_out(window.payload(), "WINDOW_MERGE", conn_index=index)
 
     def verify_window(self, index: int, window: Pair) -> None:
         """Read them back, through everything that was sent before."""

@@ -163,6 +163,7 @@ class Config(msgspec.Struct, frozen=True):
 #: Generous for a first packet, far below what would drown the controller.
 DEFAULT_POLICER: Mapping[PuntClass, Policer] = {
     PuntClass.MISS: Policer(rate=20000, burst=4000),
+    PuntClass.SYN: Policer(rate=10000, burst=2000),
     PuntClass.CONTROL: Policer(rate=20000, burst=4000),
     PuntClass.EXCEPTION: Policer(rate=2000, burst=500),
     PuntClass.DRAIN: Policer(rate=20000, burst=4000),

@@ -92,6 +92,7 @@ class Controller:
         self.manager.on_event = self._offload_event
         self.events = EventStream(self.manager)
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
+        self.manager.merge_windows = self.switch.eswitch.merge_windows
         self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send, config.router)
         self.connections_seen = 0
         self._collector = Collector(lambda: len(self.tracker))

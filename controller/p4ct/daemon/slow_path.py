@@ -61,7 +61,6 @@ class SlowPath:
         self.punted = (self.punted[0] + 1, self.punted[1] + info.frame_length)
         received = self.wire.receive(payload, info)
         if received is None:
-            self.drops["unknown vport"] += 1
             return
         vport, frame, priority = received
         pkt = parse(frame, info.frame_length)
@@ -74,7 +73,7 @@ class SlowPath:
             and info.window_verdict in _AHEAD
             and all(visit.connection is not None for visit in result.ct)
         ):
-            self.manager.window_lags(watched)
+            self.manager.window_lags(watched, info)
         ending = self.manager.packet(pkt, vport.id, result, now)
         if not result.outputs:
             return

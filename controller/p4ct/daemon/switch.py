@@ -29,9 +29,9 @@ from p4ct.eswitch.enums import PuntClass
 from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
 from p4ct.p4runtime.errors import TargetError
 from p4ct.p4runtime.p4info import P4InfoError, P4InfoIndex, load_p4info
-from p4ct.pipeline.ports import PortTable, Vport
+from p4ct.pipeline.ports import PRIORITY_TAG, PortTable, Vport
 
-__all__ = ["ProgramFiles", "Switch", "vport_row"]
+__all__ = ["ProgramFiles", "Switch", "vport_rows"]
 
 log = logging.getLogger("p4ct.switch")
 
@@ -80,8 +80,9 @@ class ProgramFiles:
             wanted = config.offload.capacity
             message = f"{wanted}, but the program has room for {self.capacity} connections"
             found.append(config.problem("offload.capacity", message))
-        if len(config.ports.by_id) > has.vport_size:
-            message = f"{len(config.ports.by_id)}, but the program has room for {has.vport_size}"
+        rows = sum(len(vport_rows(config.ports, v)) for v in config.ports.by_id.values()) + 1
+        if rows > has.vport_size:
+            message = f"{rows} rows for vports, but the program has room for {has.vport_size}"
             found.append(config.problem("vport", message))
         tunnels = len(config.ports.tunnel_ends)
         if tunnels > has.tunnel_term_size:
@@ -90,9 +91,14 @@ class ProgramFiles:
         return found
 
 
-def vport_row(ports: PortTable, vport: Vport) -> VportEntry:
-    """The row that says which frames are this vport's."""
-    return VportEntry(vport.port, vport.vlan, vport.id, ports.tunnel_number(vport.id))
+def vport_rows(ports: PortTable, vport: Vport) -> list[VportEntry]:
+    """The rows that say which frames are this vport's.
+
+    A tag of VLAN 0 has only a priority (IEEE 802.1Q, 6.9): what has it is untagged.
+    """
+    tags = (vport.vlan,) if vport.vlan is not None else (None, PRIORITY_TAG)
+    tunnel = ports.tunnel_number(vport.id)
+    return [VportEntry(vport.port, tag, vport.id, tunnel) for tag in tags]
 
 
 class Switch:
@@ -167,7 +173,7 @@ class Switch:
     async def repair_vports(self) -> None:
         """Make vports and tunnels in the switch those that are configured. Raises EswitchError."""
         ports = self.config.ports
-        wanted = {vport_row(ports, vport) for vport in ports.by_id.values()}
+        wanted = {row for vport in ports.by_id.values() for row in vport_rows(ports, vport)}
         wanted.add(VportEntry(BARRIER_PORT, None, BARRIER_VPORT))
         found = set(await self.eswitch.read_vports())
         tunnels = {

@@ -17,7 +17,7 @@ import msgspec
 from p4ct.daemon.check import LAST_PORT
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.operations import CONFIRM_TIMEOUT
-from p4ct.daemon.switch import vport_row
+from p4ct.daemon.switch import vport_rows
 from p4ct.eswitch.entries import Delete, EswitchError, Insert, Op
 from p4ct.offload.next_hops import NextHopKey, rewrites
 from p4ct.packet.text import parse_mac
@@ -68,14 +68,13 @@ async def move(controller: Controller, names: Sequence[str], route: Route) -> Mo
             except PortError as error:
                 raise MoveError(str(error)) from None
             changed = {vport.id for vport in wanted}
-            rows = [
-                (vport_row(ports, old), vport_row(ports, ports.by_id[old.id])) for old in former
-            ]
+            old = {row for vport in former for row in vport_rows(ports, vport)}
+            new = {row for number in changed for row in vport_rows(ports, ports.by_id[number])}
             hops = rewrites(manager.next_hops, ports, changed)
             # The new way in is there before anything is sent to where its answers come from.
-            ops: list[Op] = [Insert(new) for old, new in rows if new != old]
+            ops: list[Op] = [Insert(row) for row in new - old]
             ops += hops
-            ops += [Delete(old) for old, new in rows if new != old]
+            ops += [Delete(row) for row in old - new]
             try:
                 for error in await eswitch.write(ops):
                     if error is not None:
@@ -95,12 +94,12 @@ async def move(controller: Controller, names: Sequence[str], route: Route) -> Mo
         len(hops),
         sum(manager.next_hops.users(NextHopKey(number)) for number in changed),
     )
-    for old, new in zip(former, wanted, strict=True):
+    for before, after in zip(former, wanted, strict=True):
         log.info(
             "vport %s moved from port %d to %d; next hops rewritten: %d, entries that follow: %d",
-            old.name,
-            old.port,
-            new.port,
+            before.name,
+            before.port,
+            after.port,
             done.next_hops,
             done.entries,
         )

@@ -10,6 +10,7 @@ import msgspec
 
 from p4ct.conntrack import Connection, TcpState, Tuple
 from p4ct.conntrack.format import conntrack_line, protocol_name
+from p4ct.conntrack.tcp_window import export_windows
 from p4ct.eswitch.entries import EswitchError
 from p4ct.offload.allocate import SharedRows
 from p4ct.offload.next_hops import NextHopKey
@@ -48,6 +49,7 @@ def connection(conn: Connection, now: float) -> Json:
             name: {"packets": conn.hw_packets[d], "bytes": conn.hw_bytes[d]}
             for d, name in enumerate(("original", "reply"))
         },
+        "window": _window(conn),
         "offloaded": conn.offload is not None,
         "offload_reason": conn.offload_reason,
         "line": conntrack_line(conn, now),
@@ -57,6 +59,18 @@ def connection(conn: Connection, now: float) -> Json:
 def _protocol(proto: int) -> str:
     name = protocol_name(proto)
     return name if name != "unknown" else str(proto)
+
+
+def _window(conn: Connection) -> Json | None:
+    """TCP windows by sender as last known; None if they are not known of both."""
+    known = None if conn.tcp is None else export_windows(conn.tcp)
+    if known is None:
+        return None
+    names = ("end", "max_end", "max_win", "max_ack", "scale")
+    return {
+        side: dict(zip(names, values, strict=True))
+        for side, values in zip(("original", "reply"), known, strict=True)
+    }
 
 
 def _tuple(conn: Connection, own: Tuple, direction: int) -> Json:

@@ -16,12 +16,22 @@ from p4ct.packet.fragment import Cuts, cut
 from p4ct.packet.parse import Packet, parse
 from p4ct.packet.too_big import fragments, ip_length, may_be_fragmented, too_big_answer
 from p4ct.packet.vxlan import decapsulate, encapsulate
-from p4ct.pipeline.ports import PortTable, Vport
+from p4ct.pipeline.ports import PRIORITY_TAG, PortTable, Vport
 
 __all__ = ["Send", "Wire"]
 
+_TAG = b"\x81\x00"
+
 Send = Callable[[int, bytes], bool]
 """Sends a frame to a dataplane port; False if it could not be queued."""
+
+
+def _has_priority_tag(frame: bytes) -> bool:
+    return (
+        frame[12:14] == _TAG
+        and len(frame) >= 18
+        and (frame[14] & 0x0F) << 8 | frame[15] == PRIORITY_TAG
+    )
 
 
 class Wire:
@@ -42,7 +52,7 @@ class Wire:
     def receive(self, payload: bytes, info: PuntInfo) -> tuple[Vport, bytes, int] | None:
         """The vport of a packet-in, its untagged frame, and priority and DEI (4 bits) of its tag.
 
-        None if no vport has it.
+        None if no vport has it; that is counted.
         """
         frame = payload
         vport = self.ports.by_id.get(info.vport)
@@ -53,10 +63,16 @@ class Wire:
                 vport, frame = inside
                 self.decapsulated += 1
         if vport is None:
+            self.drops["unknown vport"] += 1
             return None
-        if vport.vlan is None:
+        if vport.vlan is None and not _has_priority_tag(frame):
             return vport, frame, 0
-        return vport, pop_vlan(frame), frame[14] >> 4
+        untagged = pop_vlan(frame)
+        if vport.vlan is None and untagged[12:14] == _TAG:
+            # Behind a tag that has only a priority nobody gets into a VLAN.
+            self.drops["a second tag behind a priority tag"] += 1
+            return None
+        return vport, untagged, frame[14] >> 4
 
     def _inside(self, payload: bytes, port: int) -> tuple[Vport, bytes] | None:
         found = decapsulate(payload)

@@ -59,7 +59,7 @@ ACTIONS: Mapping[str, Params] = {
     "ct_nat_v4": _ct_nat(32),
     "ct_nat_v6": _ct_nat(128),
     "ct_drain": _CT_DRAIN,
-    "punt": {"reason": 8, "class_": 2},
+    "punt": {"reason": 8, "class_": 3},
     "flow_forward": {"path": 16, "next_hop": 24},
     "nh_output": _OUTPUT,
     "nh_route": {**_OUTPUT, "eth_src": 48, "eth_dst": 48},

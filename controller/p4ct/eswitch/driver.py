@@ -36,6 +36,8 @@ from p4ct.p4runtime.text import format_error
 
 T = TypeVar("T")
 
+_METER_VPORTS = 1024
+"""Vports with cells in each half of the punt meter; four classes have theirs in each half."""
 _WILDCARD_SHARE = 8
 """Cells are read one by one up to a counter's size divided by this, and all at once beyond."""
 
@@ -147,6 +149,10 @@ class Eswitch:
         self._need(self.capabilities.window_registers, "window registers")
         return await self._windows.write(windows)
 
+    def merge_windows(self, index: int, pair: WindowPair) -> bool:
+        """See EswitchPort."""
+        return self.capabilities.window_registers and self._windows.merge(index, pair)
+
     async def read_windows(self, indices: Sequence[int]) -> dict[int, WindowPair]:
         """See EswitchPort; answers come as packet-ins, which go to `take_answer`."""
         self._need(self.capabilities.window_registers, "window registers")
@@ -247,7 +253,12 @@ class Eswitch:
         meter = self._punt_meter
         if meter is None:
             raise EswitchError("UNIMPLEMENTED", f"{self.contract.program} has no punt meter")
-        entry = p4rt.MeterEntry(meter_id=meter.id, index=p4rt.Index(index=4 * vport + punt_class))
+        if not 0 <= vport < _METER_VPORTS:
+            message = f"vport {vport} has no cell in punt_meter: 0 to {_METER_VPORTS - 1}"
+            raise EswitchError("INVALID_ARGUMENT", message)
+        half, place = divmod(punt_class, 4)
+        index = (half * _METER_VPORTS + vport) * 4 + place
+        entry = p4rt.MeterEntry(meter_id=meter.id, index=p4rt.Index(index=index))
         if rate is not None:
             # Only red is policed, so both rates are the limit.
             entry.config.cir = entry.config.pir = rate

@@ -315,6 +315,11 @@ class EswitchPort(Protocol):
         """Set the window registers of connection indices; the answer: those that certainly are."""
         ...
 
+    def merge_windows(self, index: int, pair: WindowPair) -> bool:
+        """Raise the window registers of a connection index to these where they are higher, before
+        anything that is sent from now on; False if that could not be queued."""
+        ...
+
     async def read_windows(self, indices: Sequence[int]) -> dict[int, WindowPair]:
         """Connection index -> registers; an index whose answer was lost is left out."""
         ...

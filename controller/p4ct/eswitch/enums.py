@@ -59,6 +59,7 @@ class PuntClass(IntEnum):
     CONTROL = 1
     EXCEPTION = 2
     DRAIN = 3
+    SYN = 4
 
 
 class DropReason(IntEnum):
@@ -70,6 +71,7 @@ class DropReason(IntEnum):
     POLICER_DRAIN = 3
     NEXT_HOP = 4
     BAD_PACKET_OUT = 5
+    POLICER_SYN = 6
 
 
 class PacketOutOp(IntEnum):
@@ -80,6 +82,7 @@ class PacketOutOp(IntEnum):
     PIPELINE = 3
     WINDOW_WRITE = 4
     WINDOW_READ = 5
+    WINDOW_MERGE = 6
 
 
 class WindowVerdict(IntEnum):

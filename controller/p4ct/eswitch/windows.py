@@ -42,6 +42,13 @@ class Windows:
         found = await self.read(windows)
         return {index for index, pair in found.items() if pair == windows[index]}
 
+    def merge(self, index: int, pair: WindowPair) -> bool:
+        """Raise registers to these where they are higher; False if that could not be queued.
+
+        It takes effect before anything that is sent after it, and nobody tells that it did.
+        """
+        return self._send(PacketOutOp.WINDOW_MERGE, index, _PAYLOAD(*pair.original, *pair.reply))
+
     async def read(self, indices: Iterable[int]) -> dict[int, WindowPair]:
         """Registers by index; an index that was not answered in time is left out."""
         loop = asyncio.get_running_loop()

@@ -96,6 +96,8 @@ class OffloadManager:
         self.failed: Counter[str] = Counter()
         self.drift: Counter[str] = Counter()
         self.wake: Callable[[], None] = lambda: None
+        #: EswitchPort.merge_windows.
+        self.merge_windows: windows.Merge = lambda _index, _pair: False
         #: Called with ("offload" | "onload" | "offload_failed", record, detail).
         self.on_event: Callable[[str, Record, str], None] = _ignore
 
@@ -112,16 +114,17 @@ class OffloadManager:
             windows.learn(record, info.window)
         return record
 
-    def window_lags(self, record: Record) -> None:
-        """Software accepts what the eswitch found outside of its window: it stops to look.
+    def window_lags(self, record: Record, info: PuntInfo) -> None:
+        """Software accepts what the eswitch found beyond its registers: it raises them.
 
-        The registers have missed packets that were under way at the install, or a FIN, and are
-        not written again while entries forward (docs/decisions/0012-window-registers.md).
+        They have missed packets that were under way at the install, or a FIN
+        (docs/decisions/0012-window-registers.md).
         """
         if not record.checks_window or record.state in (RecordState.LEAVING, RecordState.GONE):
             return
-        windows.forget(record)
-        self._retime(record)
+        if not windows.catch_up(record, info.window, self.merge_windows):
+            windows.forget(record)
+            self._retime(record)
 
     def packet(self, pkt: Packet, in_vport: int, result: Result, now: float) -> list[Record]:
         """Account for one packet that software has just resolved.

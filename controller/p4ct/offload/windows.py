@@ -7,11 +7,17 @@ by what the eswitch reports.  Any other record makes its TCP connections liberal
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from p4ct.conntrack.tcp_window import WindowValues, export_windows, merge_windows
 from p4ct.eswitch.entries import WindowPair, WindowSide
 from p4ct.offload.record import Record
 
-__all__ = ["begin", "forget", "learn"]
+__all__ = ["begin", "catch_up", "forget", "learn"]
+
+
+Merge = Callable[[int, WindowPair], bool]
+"""Raises the registers of a connection index, as `EswitchPort.merge_windows`."""
 
 
 def begin(record: Record, check: bool) -> WindowPair | None:
@@ -53,6 +59,19 @@ def learn(record: Record, seen: WindowPair) -> None:
         if tcp is not None and tcp.watched:
             original, reply = seen
             merge_windows(tcp, (reply, original) if member.flipped else (original, reply))
+
+
+def catch_up(record: Record, seen: WindowPair, merge: Merge) -> bool:
+    """Software knows more than the registers `seen` with a packet: raise them.
+
+    False: software does not know the windows either, and nobody can check them any more.
+    """
+    pair = _common(record)
+    if pair is None:
+        return False
+    if pair != seen:
+        merge(record.index, pair)  # lost: the next packet that is ahead of them asks again
+    return True
 
 
 def forget(record: Record) -> None:

@@ -11,13 +11,23 @@ import msgspec
 from p4ct.packet.text import format_ip, parse_ip, parse_mac
 from p4ct.packet.vxlan import Tunnel
 
-__all__ = ["RESERVED_PORT_NAMES", "PortError", "PortTable", "TunnelEnd", "Vport", "Vxlan"]
+__all__ = [
+    "PRIORITY_TAG",
+    "RESERVED_PORT_NAMES",
+    "PortError",
+    "PortTable",
+    "TunnelEnd",
+    "Vport",
+    "Vxlan",
+]
 
 RESERVED_PORT_NAMES = frozenset(
     {"in_port", "table", "normal", "flood", "all", "controller", "local", "any", "none", "drop"}
 )
 """Names that the flow language gives a meaning of their own (case does not matter)."""
 
+PRIORITY_TAG = 0
+"""VLAN id of a tag that has only a priority: such a frame is of the untagged vport."""
 #: The eswitch has 1023; the last is the controller's own (p4ct.daemon.switch).
 MAX_VPORT_ID = 1022
 MIN_MTU = 68
@@ -135,7 +145,7 @@ class PortTable:
 
     def on_wire(self, port: int, end: TunnelEnd | None, vlan: int | None) -> Vport | None:
         """The vport of frames of a dataplane port, inside or outside a tunnel, with this tag."""
-        return self._by_wire.get((port, end, vlan))
+        return self._by_wire.get((port, end, vlan or None))
 
     @property
     def tunnel_ends(self) -> Mapping[TunnelEnd, int]:

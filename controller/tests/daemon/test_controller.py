@@ -246,14 +246,13 @@ def test_vports_are_repaired(config: Path) -> None:
         text = config.read_text()
         async with running(config) as bench:
             assert set(await bench.controller.switch.eswitch.read_vports()) == {
-                VportEntry(1, None, 1),
-                VportEntry(3, None, 3),
+                *(VportEntry(port, tag, port) for port in (1, 3) for tag in (None, 0)),
                 VportEntry(BARRIER_PORT, None, BARRIER_VPORT),
             }
         config.write_text(text.replace("port = 3\n", "port = 5\nvlan = 9\n"))
         async with running(config) as bench:
             assert set(await bench.controller.switch.eswitch.read_vports()) == {
-                VportEntry(1, None, 1),
+                *(VportEntry(1, tag, 1) for tag in (None, 0)),
                 VportEntry(5, 9, 3),
                 VportEntry(BARRIER_PORT, None, BARRIER_VPORT),
             }

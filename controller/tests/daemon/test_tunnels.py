@@ -47,8 +47,8 @@ def test_a_connection_through_a_tunnel(tmp_path: Path) -> None:
             term = TunnelTermEntry(6, LOCAL, 7, 3)
             assert await eswitch.read_tunnels() == [term]
             assert set(await eswitch.read_vports()) == {
-                VportEntry(1, None, 1),
-                VportEntry(3, None, 3, 3),
+                *(VportEntry(1, tag, 1) for tag in (None, 0)),
+                *(VportEntry(3, tag, 3, 3) for tag in (None, 0)),
                 VportEntry(BARRIER_PORT, None, BARRIER_VPORT),
             }
             bench = TunnelBench(plain.controller)

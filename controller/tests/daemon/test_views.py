@@ -57,6 +57,7 @@ def test_connection() -> None:
         "original": TUPLE,
         "reply": TUPLE,
         "hw": {"original": counts, "reply": counts},
+        "window": "NoneType",
         "offloaded": "bool",
         "offload_reason": "str",
         "line": "str",

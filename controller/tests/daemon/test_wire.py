@@ -73,6 +73,34 @@ def test_a_tunnel_that_does_not_end_here(tunnel: Tunnel, port: int) -> None:
     assert wire.decapsulated == 0
 
 
+def priority_tagged(frame: bytes, priority: int = 5) -> bytes:
+    return build.push_vlan(frame, 0, priority)
+
+
+def test_a_tag_that_has_only_a_priority() -> None:
+    """The frame is of the untagged vport, and keeps its priority where it leaves with a tag."""
+    sent: list[tuple[int, bytes]] = []
+    wire = wire_of(sent)
+    received = wire.receive(priority_tagged(INNER), info(2))
+    assert received == (PORTS.by_id[2], INNER, 10)
+    inside = encapsulate(priority_tagged(INNER), PEER)
+    assert wire.receive(inside, info(0)) == (PORTS.by_id[3], INNER, 10)
+    wire.deliver(parse(INNER), 2, [2, 4], 10)
+    assert sent[0] == (PORTS.by_id[2].port, INNER)
+    found = decapsulate(sent[1][1])
+    assert found is not None
+    assert found.frame == build.push_vlan(INNER, 5, 5)
+
+
+def test_behind_a_priority_tag_there_is_no_way_into_a_vlan() -> None:
+    wire = wire_of()
+    assert wire.receive(priority_tagged(build.push_vlan(INNER, 5)), info(2)) is None
+    assert dict(wire.drops) == {"a second tag behind a priority tag": 1}
+    # What is no whole tag is left as it is.
+    stub = priority_tagged(INNER)[:17]
+    assert wire.receive(stub, info(2)) == (PORTS.by_id[2], stub, 0)
+
+
 def test_an_unknown_inner_tag_belongs_to_no_vport_of_the_tunnel() -> None:
     frame = encapsulate(build.push_vlan(INNER, 6), PEER)
     assert wire_of().receive(frame, info(0)) is None

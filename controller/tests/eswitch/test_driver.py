@@ -261,12 +261,16 @@ def test_punt_meter():
             await driver.set_punt_meter(7, PuntClass.EXCEPTION, 1000, 50)
             config = target.meters[meter, 30].config
             assert (config.cir, config.cburst, config.pir, config.pburst) == (1000, 50, 1000, 50)
+            await driver.set_punt_meter(7, PuntClass.SYN, 500, 5)
+            assert target.meters[meter, 4096 + 28].config.pir == 500
             await driver.set_punt_meter(7, PuntClass.EXCEPTION, None)
             assert not target.meters[meter, 30].HasField("config")
             target.check = lambda _: (code_pb2.OUT_OF_RANGE, "index 4099")
-            with pytest.raises(EswitchError, match=r"punt_meter\[4096\]: index 4099") as error:
-                await driver.set_punt_meter(1024, PuntClass.MISS, 1)
+            with pytest.raises(EswitchError, match=r"punt_meter\[30\]: index 4099") as error:
+                await driver.set_punt_meter(7, PuntClass.EXCEPTION, 1)
             assert error.value.code == "OUT_OF_RANGE"
+            with pytest.raises(EswitchError, match="vport 1024 has no cell in punt_meter: 0 to"):
+                await driver.set_punt_meter(1024, PuntClass.MISS, 1)
 
     run(main())
 

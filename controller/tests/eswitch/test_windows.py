@@ -29,7 +29,10 @@ def test_windows_are_written_and_read_back():
                 fields[m.metadata_id]: int.from_bytes(m.value, "big") for m in packet.metadata
             }
             index = header["conn_index"]
-            if header["op"] == PacketOutOp.WINDOW_WRITE:
+            if header["op"] == PacketOutOp.WINDOW_MERGE:
+                assert index == 7
+                registers[index] = (3, 2, 1)
+            elif header["op"] == PacketOutOp.WINDOW_WRITE:
                 payload = packet.payload
                 assert len(payload) == 34
                 one, two = (int.from_bytes(payload[i : i + 16], "big") for i in (0, 17))
@@ -53,6 +56,9 @@ def test_windows_are_written_and_read_back():
             assert await driver.write_windows(wanted) == {7}
             assert registers[7] == (packed(WINDOWS.original), packed(WINDOWS.reply), 0x0E00)
             assert await driver.read_windows([7, 8, 10]) == {7: WINDOWS, 10: WindowPair()}
+            assert driver.merge_windows(7, WINDOWS)
+            (found,) = (await driver.read_windows([7])).values()
+            assert (found.original.max_ack, found.reply.max_ack, found.reply.scale) == (3, 2, 1)
             server.cancel()
             punt = PuntInfo(3, 1, PuntReason.WINDOW, Step.WINDOW, 1, 0, 7, 0, 0, 0, 60)
             assert not driver.take_answer(b"", punt)

@@ -288,6 +288,19 @@ class ModelSwitch:
             self.windows[2 * index], self.windows[2 * index + 1] = pair
         return set(heard)
 
+    def merge_windows(self, index: int, pair: WindowPair) -> bool:
+        if index in self.deaf:
+            return False
+        for cell, more in zip((2 * index, 2 * index + 1), pair, strict=True):
+            own = self.windows[cell]
+            self.windows[cell] = own._replace(
+                end=more.end if before(own.end, more.end) else own.end,
+                max_end=more.max_end if before(own.max_end, more.max_end) else own.max_end,
+                max_win=max(own.max_win, more.max_win),
+                max_ack=more.max_ack if before(own.max_ack, more.max_ack) else own.max_ack,
+            )
+        return True
+
     async def read_windows(self, indices: Sequence[int]) -> dict[int, WindowPair]:
         return {index: self._window(index) for index in indices if index not in self.deaf}
 
@@ -354,6 +367,7 @@ class World:
         self.pipeline = Pipeline(self.ports, self.tracker)
         self.pipeline.replace(self.flows(policy), self.now)
         self.manager = OffloadManager(self.pipeline, self.tracker, options or OffloadOptions())
+        self.manager.merge_windows = self.switch.merge_windows
         self.tracker.on_event = self._event
         self.delivered: list[tuple[int, bytes]] = []
         self.slow_path = SlowPath(self.pipeline, self.manager, self._send, router)

@@ -158,7 +158,7 @@ def test_both_zones_of_a_record_learn() -> None:
     assert windows(worlds[0]) == windows(worlds[1])
 
 
-def test_what_software_accepts_beyond_the_registers_ends_the_check() -> None:
+def test_what_software_accepts_beyond_the_registers_raises_them() -> None:
     """A segment that was under way at the install: its acknowledgement is ahead of hardware."""
     world = made()
     tcp = Tcp(world)
@@ -177,13 +177,28 @@ def test_what_software_accepts_beyond_the_registers_ends_the_check() -> None:
     world.rounds()
     assert checks(world) == [True, True]
     assert tcp.send("ext", ACK, b"answer") == "software"
-    (connection,) = world.connections()
-    assert liberal(connection)
-    world.auto_round = True
-    world.rounds()
-    assert checks(world) == [False, False]
+    assert checks(world) == [True, True]
     assert tcp.send("ext", ACK, b"more") == "hardware"
-    assert len(world.delivered) == 6
+    assert tcp.send("vm1", ACK, b"and back") == "hardware"
+    assert len(world.delivered) == 7
+    (connection,) = world.connections()
+    assert not liberal(connection)
+    assert forged(tcp, "vm1", seq=300_000) == "software"
+    assert len(world.delivered) == 7
+
+
+def test_registers_that_do_not_hear_of_it_are_told_again() -> None:
+    world = made()
+    tcp = Tcp(world).offload()
+    (record,) = world.manager.records.values()
+    tcp.send("vm1", FIN | ACK)  # trapped: the registers have not seen it
+    world.switch.deaf = {record.index}
+    assert tcp.send("ext", ACK) == "software"
+    assert tcp.send("ext", ACK, b"half-closed") == "software"
+    world.switch.deaf = set()
+    assert tcp.send("ext", ACK, b"half-closed") == "software"
+    assert tcp.send("ext", ACK, b"half-closed") == "hardware"
+    assert checks(world) == [True, True]
 
 
 def test_registers_that_nobody_confirmed_are_not_used() -> None:

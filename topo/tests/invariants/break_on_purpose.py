@@ -45,6 +45,22 @@ DEFECTS = (
         "VlanOp.KEEP",
     ),
     Defect(
+        1,
+        "the window registers are not read when a connection returns to software",
+        "test_window_registers.py::test_a_connection_that_returns_knows_its_windows",
+        "controller/p4ct/offload/rounds.py",
+        "await _learn_windows(port, wrote)",
+        "pass",
+    ),
+    Defect(
+        1,
+        "registers that lag behind software are not raised",
+        "test_window_registers.py::test_registers_that_lag_behind_software_are_raised",
+        "controller/p4ct/offload/windows.py",
+        "merge(record.index, pair)",
+        "bool(merge)",
+    ),
+    Defect(
         2,
         "a policy change forgets the entries that it denies",
         "test_2_fail_safe.py::test_policy_change_cuts_at_once",
@@ -65,8 +81,8 @@ DEFECTS = (
         "after a restart entries that the policy denies now are left where they are",
         "test_2_fail_safe.py::test_restart_with_a_policy_that_denies",
         "controller/p4ct/offload/reconcile.py",
-        "await _remove(manager, port, rejected, flows, before, clock)",
-        "await _remove(manager, port, [], flows, before, clock)",
+        "await _remove(manager, port, rejected, flows, strays, before, clock)",
+        "await _remove(manager, port, [], flows, strays, before, clock)",
     ),
     Defect(
         3,
@@ -105,7 +121,7 @@ DEFECTS = (
         "entries are deleted without a final reading of their counters",
         "test_5_accounting.py::test_ended_by_rst",
         "controller/p4ct/offload/rounds.py",
-        "manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), seen)",
+        "manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), now)",
         "pass",
     ),
     Defect(

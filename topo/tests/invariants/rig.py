@@ -51,7 +51,7 @@ class Rig:
     """Owns everything it starts; `close` ends it.
 
     `policy` is a text of flows; `timeouts` and `idle` (tcp, udp, icmp: seconds) go into the
-    controller's configuration, with `offload` and `log_level`.
+    controller's configuration, with `offload` and `window_check`.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Rig:
         policy: str,
         *,
         offload: bool = True,
+        window_check: bool = False,
         timeouts: Mapping[str, float] | None = None,
         idle: Mapping[str, float] | None = None,
     ) -> None:
@@ -73,7 +74,8 @@ class Rig:
         self.device_id = secrets.randbelow(1 << 31)
         self.policy_file.write_text(policy, encoding="utf-8")
         self.config_file.write_text(
-            _config(self, offload, {**TIMEOUTS, **(timeouts or {})}, idle or {}), encoding="utf-8"
+            _config(self, offload, window_check, {**TIMEOUTS, **(timeouts or {})}, idle or {}),
+            encoding="utf-8",
         )
         self._target = target
         self._probes = itertools.count(1)
@@ -268,7 +270,11 @@ def _listening(address: str) -> bool:
 
 
 def _config(
-    rig: Rig, offload: bool, timeouts: Mapping[str, float], idle: Mapping[str, float]
+    rig: Rig,
+    offload: bool,
+    window_check: bool,
+    timeouts: Mapping[str, float],
+    idle: Mapping[str, float],
 ) -> str:
     lines = [
         "[target]",
@@ -284,6 +290,7 @@ def _config(
         f'socket = "{rig.socket}"',
         "[offload]",
         f"enabled = {str(offload).lower()}",
+        f"window_check = {str(window_check).lower()}",
         "[offload.idle_timeout]",
         *(f"{name} = {value}" for name, value in idle.items()),
         "[conntrack.timeouts]",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 from scapy.layers.l2 import Ether
 
-from topo.tests.invariants.hosts import EXT, A, B, arp_probe
+from topo.tests.invariants.hosts import EXT, TAG, A, B, Host, arp_probe
 from topo.tests.invariants.peers import CLIENT, SERVER, Udp
 from topo.tests.invariants.policies import POLICY
 from topo.tests.invariants.rig import Rig
@@ -94,6 +94,47 @@ def test_same_frames_delivered(rigs: Pair, seed: int) -> None:
     assert off.by_entries == 0
     assert on.by_entries > 0.3 * len(steps), "too little was forwarded by entries"
     assert sum(on.delivered.values()) > 0.5 * len(steps), "too little was delivered at all"
+
+
+def priority_tagged(frame: bytes, priority: int) -> bytes:
+    """With a tag of VLAN 0: still of the untagged vport."""
+    return frame[:12] + b"\x81\x00" + bytes([priority << 5, 0]) + frame[12:]
+
+
+@pytest.mark.parametrize("server", [B, TAG])
+def test_tags_that_have_only_a_priority(rigs: Pair, server: Host) -> None:
+    """They hit the entries of the untagged frames, and leave as software would send them; with a
+    tag of a VLAN behind them they get nowhere."""
+    results: list[Counter[tuple[int, bytes]]] = []
+    first = Udp(rigs.on, A, server, 26000, 53)
+    known = [(side, first.datagram(side, b"known")) for side in (CLIENT, SERVER, CLIENT)]
+    frames = [first.datagram(CLIENT, bytes([n]) * 20) for n in range(6)]
+    for rig in rigs:
+        connection = Udp(rig, A, server, 26000, 53)
+        mark = rig.wire.mark
+        for side, frame in known:
+            connection.deliver(side, frame)
+        if rig is rigs.on:
+            connection.wait_offloaded()
+        before = rig.ask("status")["packets"]["fast_path"]
+        for priority, frame in enumerate(frames):
+            rig.wire.send(A.port, priority_tagged(frame, priority))
+            rig.wire.send(A.port, priority_tagged(TAG.wire(frame), priority))
+            rig.barrier(A)
+        after = rig.ask("status")
+        assert after["packets"]["fast_path"] - before == len(frames) * (rig is rigs.on)
+        assert after["drops"]["slow_path"]["a second tag behind a priority tag"] >= len(frames)
+        assert after["drops"]["slow_path"].get("unknown vport", 0) == 0
+        captured = [got[:2] for got in rig.wire.since(mark) if not is_arp(got.frame)]
+        results.append(Counter(captured))
+        rig.ask("conntrack-flush")
+    assert results[0] == results[1]
+    for priority, frame in enumerate(frames):
+        arrived = frame
+        if server.vlan is not None:
+            tag = bytes([priority << 5 | server.vlan >> 8, server.vlan & 255])
+            arrived = frame[:12] + b"\x81\x00" + tag + frame[12:]
+        assert results[0][server.port, arrived] == 1
 
 
 def test_station_moves(rigs: Pair) -> None:
