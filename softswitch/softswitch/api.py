@@ -179,9 +179,10 @@ class RegisterInfo:
 class PortStats:
     """Interface statistics of one port since it was added.
 
-    `rx_dropped`: refused or lost on the way in (ring full, longer than a ring slot, a checksum that
-    could not be completed); `rx_gso` of them were segmentation-offload super-packets.
-    `tx_dropped`: ring full or interface down. `up` is False once the interface has vanished.
+    `rx_dropped`: refused or lost on the way in (ring full, longer than the MTU, a checksum that
+    could not be completed). `rx_gso`: segmentation-offload super-packets received; one that was
+    cut counts in `rx_packets` with its segments. `tx_dropped`: ring full or interface down. `up` is
+    False while the interface is gone; one of the same name is taken when it appears.
     """
 
     port: int

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from softswitch.bmv2 import ir
-from softswitch.codegen import checksums, control, lifecycle, parser, phv
+from softswitch.codegen import checksums, control, lifecycle, parser, phv, superpackets
 from softswitch.codegen.actions import ActionWriter
 from softswitch.codegen.trace import Trace
 
@@ -52,6 +52,7 @@ def generate(program: ir.Program, *, trace: bool = False) -> str:
         "    .registers = registers,",
         "    .profiles = profiles,",
         "    .scratch_size = sizeof(struct scratch),",
+        f"    .superpackets = {'true' if superpackets.why_not(program) is None else 'false'},",
         "    .process = process,",
         "};",
     ]

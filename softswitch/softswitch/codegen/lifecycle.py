@@ -172,7 +172,8 @@ class LifecycleWriter:
             "        return;",
             "    }",
             "    emit(p, out);",
-            "    memcpy(out + head, p->k.payload, len - head);",
+            "    if (out + head != p->k.payload) /* a super-packet's stays where it is */",
+            "        memcpy(out + head, p->k.payload, len - head);",
             "}",
         ]
 

@@ -31,6 +31,12 @@ struct ss_switch *ss_new(uint32_t cpu_port, uint32_t drop_port)
         ss_free(sw);
         return NULL;
     }
+    sw->long_frame = malloc(SS_MAX_FRAME);
+    sw->segment = malloc(SS_MAX_FRAME);
+    if (!sw->long_frame || !sw->segment) {
+        ss_free(sw);
+        return NULL;
+    }
     sw->cpu_port = cpu_port;
     sw->ctx.ops = &ss_ops;
     sw->ctx.owner = sw;
@@ -84,6 +90,8 @@ void ss_free(struct ss_switch *sw)
     ss_queue_free(&sw->service);
     if (sw->event_fd >= 0)
         close(sw->event_fd);
+    free(sw->long_frame);
+    free(sw->segment);
     pthread_cond_destroy(&sw->no_waiters);
     pthread_mutex_destroy(&sw->mutex);
     free(sw);
@@ -97,7 +105,7 @@ int ss_port_add(struct ss_switch *sw, uint32_t number, const char *ifname, char 
     struct ss_port *p = calloc(1, sizeof(*p));
     int rc = p ? SS_OK : SS_E_MEMORY;
     if (rc == SS_OK) {
-        p->fd = -1;
+        p->fd = p->super_fd = -1;
         if (ifname) {
             rc = ss_ring_open(p, ifname, error, error_len);
         } else {
@@ -133,6 +141,7 @@ int ss_port_remove(struct ss_switch *sw, uint32_t number)
     if (number < SS_MAX_PORTS && sw->ports[number]) {
         p = sw->ports[number];
         sw->ports[number] = NULL;
+        sw->lost_ports -= p->kind == SS_PORT_RING && !p->up;
         sw->up_ports[number / 64] &= ~((uint64_t)1 << (number % 64));
         for (uint32_t i = 0; i < sw->n_ring_ports; i++)
             if (sw->ring_ports[i] == number)

@@ -1,30 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Interfaces: AF_PACKET sockets with memory-mapped rings both ways.
- *
- * TPACKET_V2 hands over each frame by itself (no block, no timer). PACKET_VNET_HDR puts a
- * virtio_net_hdr before each frame: it says where a checksum is missing and what is a
- * segmentation-offload super-packet. See packet_mmap in the kernel's documentation. */
-#include "ss_switch.h"
+ * Frames in and out of an interface's memory-mapped rings. */
+#include "ss_ring.h"
 
 #include "ss_hash.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/virtio_net.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#define VNET_LEN (sizeof(struct virtio_net_hdr))
 #define TX_OFFSET (TPACKET_ALIGN(sizeof(struct tpacket2_hdr)))
-#define L2_LEN (ETH_HLEN + 4) /* with one tag inside the frame */
-#define VLAN_LEN 4
-#define RING_BYTES (4u << 20)
-#define BLOCK_BYTES (256u << 10)
 /* Bytes of a frame that the kernel shall copy at once rather than map: all of a small frame, and
  * the headers of a large one, which the receiver would otherwise pull out of the ring's page. */
 #define LINEAR_LEN 192
@@ -45,118 +30,6 @@ static uint32_t status_of(const struct tpacket2_hdr *h)
 static void set_status(struct tpacket2_hdr *h, uint32_t status)
 {
     __atomic_store_n(&h->tp_status, status, __ATOMIC_RELEASE);
-}
-
-static int read_mtu(int fd, const char *ifname)
-{
-    struct ifreq ifr = {0};
-    memcpy(ifr.ifr_name, ifname, IFNAMSIZ);
-    return ioctl(fd, SIOCGIFMTU, &ifr) == 0 ? ifr.ifr_mtu : -1;
-}
-
-static int set_int(int fd, int option, int value)
-{
-    return setsockopt(fd, SOL_PACKET, option, &value, sizeof(value));
-}
-
-static int set_rings(struct ss_port *p)
-{
-    struct tpacket_req req = {
-        .tp_block_size = BLOCK_BYTES,
-        .tp_frame_size = p->slot_size,
-        .tp_frame_nr = p->n_slots,
-        .tp_block_nr = p->n_slots / (BLOCK_BYTES / p->slot_size),
-    };
-    if (setsockopt(p->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0 ||
-        setsockopt(p->fd, SOL_PACKET, PACKET_TX_RING, &req, sizeof(req)) < 0)
-        return -1;
-    p->map_len = 2 * (size_t)p->slot_size * p->n_slots;
-    p->map = mmap(NULL, p->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
-    if (p->map == MAP_FAILED) {
-        p->map = NULL;
-        return -1;
-    }
-    return 0;
-}
-
-static const char *open_steps(struct ss_port *p)
-{
-    struct packet_mreq mreq = {.mr_type = PACKET_MR_PROMISC};
-    struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-    p->ifindex = (int)if_nametoindex(p->ifname);
-    if (p->ifindex == 0)
-        return "no such interface";
-    /* Protocol 0: nothing is received before bind() names the interface. */
-    p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-    if (p->fd < 0)
-        return "raw socket (CAP_NET_RAW is needed: run as root or in a user namespace)";
-    int mtu = read_mtu(p->fd, p->ifname);
-    if (mtu < 0)
-        return "reading the MTU";
-    p->mtu = (uint32_t)mtu;
-    p->slot_size = 2048;
-    while (p->slot_size < p->mtu + 256 && p->slot_size < BLOCK_BYTES)
-        p->slot_size *= 2;
-    p->n_slots = RING_BYTES / p->slot_size;
-    if (set_int(p->fd, PACKET_VERSION, TPACKET_V2) < 0)
-        return "PACKET_VERSION";
-    if (set_int(p->fd, PACKET_VNET_HDR, 1) < 0)
-        return "PACKET_VNET_HDR";
-    if (set_int(p->fd, PACKET_LOSS, 1) < 0)
-        return "PACKET_LOSS";
-    if (set_int(p->fd, PACKET_IGNORE_OUTGOING, 1) < 0)
-        return "PACKET_IGNORE_OUTGOING (Linux 4.20 or newer is needed)";
-    if (set_int(p->fd, PACKET_QDISC_BYPASS, 1) < 0)
-        return "PACKET_QDISC_BYPASS";
-    if (set_rings(p) < 0)
-        return "memory-mapped rings";
-    addr.sll_ifindex = p->ifindex;
-    if (bind(p->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-        return "bind";
-    mreq.mr_ifindex = p->ifindex;
-    if (setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
-        return "promiscuous mode";
-    return NULL;
-}
-
-int ss_ring_open(struct ss_port *p, const char *ifname, char *error, size_t error_len)
-{
-    p->kind = SS_PORT_RING;
-    p->fd = -1;
-    snprintf(p->ifname, sizeof(p->ifname), "%s", ifname);
-    errno = 0;
-    const char *step = open_steps(p);
-    if (step) {
-        int code = errno;
-        snprintf(error, error_len, "%s%s%s", step, code ? ": " : "", code ? strerror(code) : "");
-        ss_ring_close(p);
-        return SS_E_PORT;
-    }
-    p->up = true;
-    return SS_OK;
-}
-
-void ss_ring_close(struct ss_port *p)
-{
-    if (p->map)
-        munmap(p->map, p->map_len);
-    if (p->fd >= 0)
-        close(p->fd);
-    p->map = NULL;
-    p->fd = -1;
-}
-
-/* poll() reported an error: the interface went down (it may come back) or vanished (it will not,
- * under this index). SO_ERROR clears the first; a port that only reports errors is given up. */
-void ss_ring_error(struct ss_port *p)
-{
-    char name[IFNAMSIZ];
-    int error = 0;
-    socklen_t len = sizeof(error);
-    getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    p->errors++;
-    if (!if_indextoname((unsigned)p->ifindex, name) || p->errors > 1000)
-        p->up = false;
 }
 
 /* Frames that found the receive ring full; the kernel's count starts again at each read. */
@@ -191,19 +64,26 @@ static uint8_t *restore_tag(uint8_t *frame, const struct tpacket2_hdr *h)
     return frame;
 }
 
-/* Longer than the MTU allows: a super-packet, unless the MTU has been raised since (looked up at
- * most once a second). */
+/* Longer than the MTU allows, unless the MTU has been raised since (looked up at most once a
+ * second). */
 static bool too_long(struct ss_switch *sw, struct ss_port *p, uint32_t len)
 {
     if (len <= p->mtu + L2_LEN)
         return false;
     if (sw->ctx.now_ns - p->mtu_checked_ns > 1000000000u) {
-        int mtu = read_mtu(p->fd, p->ifname);
+        int mtu = ss_read_mtu(p);
         p->mtu_checked_ns = sw->ctx.now_ns;
         if (mtu > 0)
             p->mtu = (uint32_t)mtu;
     }
     return len > p->mtu + L2_LEN;
+}
+
+/* Frames longer than a slot wait whole on the socket, in the order of the ring. */
+static uint8_t *fetch_long(struct ss_switch *sw, struct ss_port *p, const struct tpacket2_hdr *h)
+{
+    ssize_t n = recv(p->fd, sw->long_frame, SS_MAX_FRAME, MSG_DONTWAIT);
+    return n == (ssize_t)(h->tp_len + VNET_LEN) ? sw->long_frame + VNET_LEN : NULL;
 }
 
 static void receive_slot(struct ss_switch *sw, struct ss_port *p, uint32_t number,
@@ -212,22 +92,30 @@ static void receive_slot(struct ss_switch *sw, struct ss_port *p, uint32_t numbe
     uint8_t *frame = (uint8_t *)(uintptr_t)h + h->tp_mac;
     uint32_t len = h->tp_len;
     struct virtio_net_hdr vnet;
+    if (h->tp_status & TP_STATUS_COPY)
+        frame = fetch_long(sw, p, h);
+    else if (h->tp_snaplen < len)
+        frame = NULL;
+    if (!frame || len < ETH_HLEN) {
+        p->stats.rx_dropped++;
+        return;
+    }
     memcpy(&vnet, frame - VNET_LEN, VNET_LEN);
-    if (vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE || too_long(sw, p, len)) {
-        p->stats.rx_gso++;
+    bool super = vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+    if (!super && (too_long(sw, p, len) || (vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+                                            !complete_checksum(frame, len, &vnet)))) {
         p->stats.rx_dropped++;
         return;
     }
-    if (h->tp_snaplen < len || (vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
-                                !complete_checksum(frame, len, &vnet))) {
-        p->stats.rx_dropped++;
-        return;
-    }
-    if (h->tp_status & TP_STATUS_VLAN_VALID && len >= 2 * ETH_ALEN) {
+    if (h->tp_status & TP_STATUS_VLAN_VALID) {
         frame = restore_tag(frame, h);
         len += VLAN_LEN;
+        vnet.csum_start += VLAN_LEN;
     }
-    ss_receive(sw, number, frame, len);
+    if (super)
+        ss_super_receive(sw, number, frame, len, &vnet);
+    else
+        ss_receive(sw, number, frame, len);
 }
 
 uint32_t ss_ring_poll(struct ss_switch *sw, uint32_t number)
@@ -316,6 +204,7 @@ void ss_ring_kick(struct ss_port *p)
         return;
     ssize_t rc = sendto(p->fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
     if (rc < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+        p->failed |= errno == ENXIO || errno == ENODEV;
         take_back(p);
         return;
     }
@@ -324,7 +213,7 @@ void ss_ring_kick(struct ss_port *p)
         p->tx_kicked = p->tx_kicked + 1 == p->n_slots ? 0 : p->tx_kicked + 1;
     if (rc < 0 && errno == ENOBUFS && ss_ring_pending(p)) {
         /* The MTU may have been lowered under a frame that is on its way. */
-        int mtu = read_mtu(p->fd, p->ifname);
+        int mtu = ss_read_mtu(p);
         if (mtu > 0)
             p->mtu = (uint32_t)mtu;
         if (slot_at(p, p->tx_kicked, true)->tp_len - VNET_LEN > p->mtu + L2_LEN)

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SS_ABI 2
+#define SS_ABI 3
 #define SS_NONE UINT32_MAX
 #define SS_MAX_FRAME 65600
 /* Below this many entries, ternary tables are searched in priority order, without hashing. */
@@ -196,6 +196,7 @@ struct ss_program {
     const struct ss_register_desc *registers;
     const uint32_t *profiles; /* words that the longest parameter list of a member takes */
     size_t scratch_size;
+    bool superpackets; /* segmentation-offload super-packets may pass whole */
     void (*process)(struct ss_ctx *ctx, const uint8_t *frame, uint32_t len, uint32_t port);
 };
 

@@ -5,6 +5,7 @@
 
 #include "ss.h"
 
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -50,12 +51,14 @@ struct ss_port {
     enum ss_port_kind kind;
     bool up;
     char ifname[IFNAMSIZ];
-    int ifindex, fd;
+    int ifindex, fd, super_fd; /* super_fd sends what is longer than a slot */
     uint8_t *map;
     size_t map_len;
     uint32_t slot_size, n_slots, rx_head, tx_head, tx_kicked, errors;
     uint32_t mtu;
     uint64_t mtu_checked_ns;
+    bool failed; /* sending says that the interface is gone */
+    bool said_cut, said_refused;
     struct ss_port_stats stats;
     struct ss_queue queue; /* memory ports: what left here */
 };
@@ -67,6 +70,8 @@ struct ss_switch {
     uint32_t cpu_port; /* SS_NONE: no CPU port */
     struct ss_port *ports[SS_MAX_PORTS];
     uint32_t ring_ports[SS_MAX_PORTS], n_ring_ports;
+    uint32_t lost_ports; /* of them, interfaces that have vanished */
+    uint64_t reopened_ns;
     uint32_t dirty[SS_MAX_PORTS], n_dirty; /* ports with frames to kick */
     bool is_dirty[SS_MAX_PORTS];
     struct ss_queue packet_in, tap, log, digests;
@@ -79,6 +84,11 @@ struct ss_switch {
     /* The frame between reserve and commit. */
     uint32_t out_port, out_len;
     uint8_t *out_bytes;
+    /* The super-packet that is being processed whole, or NULL. */
+    struct virtio_net_hdr *super;
+    uint8_t *super_frame;
+    uint32_t super_len;
+    uint8_t *long_frame, *segment; /* a frame longer than a slot, and a segment of one */
 
     pthread_mutex_t mutex; /* held by the data plane for a batch, by others for one request */
     pthread_cond_t no_waiters;
@@ -119,7 +129,15 @@ uint8_t *ss_ring_reserve(struct ss_switch *sw, struct ss_port *p, uint32_t len);
 void ss_ring_commit(struct ss_port *p, uint32_t len);
 void ss_ring_kick(struct ss_port *p);
 bool ss_ring_pending(const struct ss_port *p);
-void ss_ring_error(struct ss_port *p);
+void ss_ring_error(struct ss_switch *sw, uint32_t number);
+void ss_ring_reopen(struct ss_switch *sw);
 void ss_ring_count_losses(struct ss_port *p);
+
+uint8_t *ss_super_reserve(struct ss_switch *sw, struct ss_port *p, uint32_t len);
+void ss_super_send(struct ss_switch *sw, struct ss_port *p);
+
+/* A line for the log, at level 'W'arning or 'I'nfo. */
+void ss_say(struct ss_switch *sw, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The lock, the forwarding thread, and the way of a frame in and out of a program. */
-#include "ss_switch.h"
+#include "ss_ring.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define REOPEN_NS 300000000 /* between two looks for interfaces that have vanished */
 
 uint64_t ss_now(const struct ss_switch *sw)
 {
@@ -62,7 +64,12 @@ static uint8_t *op_reserve(struct ss_ctx *ctx, uint32_t port, uint32_t len)
     sw->out_port = port;
     sw->out_len = len;
     sw->out_bytes = NULL;
-    if (port == sw->cpu_port) {
+    if (sw->super) {
+        if (p || port == sw->cpu_port || sw->service_client)
+            sw->out_bytes = ss_super_reserve(sw, p, len);
+        else
+            sw->no_such_port++;
+    } else if (port == sw->cpu_port) {
         sw->out_bytes = ss_queue_reserve(&sw->packet_in, len, port, ctx->now_ns);
     } else if (!p && sw->service_client) {
         sw->out_bytes = ss_queue_reserve(&sw->service, len, port, sw->cause);
@@ -77,6 +84,33 @@ static uint8_t *op_reserve(struct ss_ctx *ctx, uint32_t port, uint32_t len)
     return sw->out_bytes;
 }
 
+static void op_commit(struct ss_ctx *ctx);
+
+/* What cannot take a super-packet whole gets its segments. */
+static void send_segment(void *arg, const uint8_t *frame, uint32_t len)
+{
+    struct ss_switch *sw = arg;
+    uint8_t *room = op_reserve(&sw->ctx, sw->out_port, len);
+    if (room) {
+        memcpy(room, frame, len);
+        op_commit(&sw->ctx);
+    }
+}
+
+static void commit_super(struct ss_switch *sw, struct ss_port *p)
+{
+    struct virtio_net_hdr *super = sw->super;
+    if (p && p->kind == SS_PORT_RING) {
+        p->stats.tx_packets++;
+        p->stats.tx_bytes += sw->super_len;
+        ss_super_send(sw, p);
+        return;
+    }
+    sw->super = NULL;
+    ss_segment(sw->super_frame, sw->super_len, super, sw->segment, send_segment, sw);
+    sw->super = super;
+}
+
 static void op_commit(struct ss_ctx *ctx)
 {
     struct ss_switch *sw = ctx->owner;
@@ -84,6 +118,10 @@ static void op_commit(struct ss_ctx *ctx)
     struct ss_port *p = port_of(sw, port);
     if (sw->tapping)
         tap(sw, port, true, sw->out_bytes, len);
+    if (sw->super) {
+        commit_super(sw, p);
+        return;
+    }
     if (port == sw->cpu_port) {
         ss_queue_commit(&sw->packet_in, len);
         return;
@@ -168,6 +206,10 @@ void ss_kick_all(struct ss_switch *sw)
         struct ss_port *p = sw->ports[port];
         if (p && p->kind == SS_PORT_RING)
             ss_ring_kick(p);
+        if (p && p->failed && p->up) {
+            p->failed = false;
+            ss_ring_error(sw, port);
+        }
         /* The kernel may be short of memory for a moment: such a port is kicked again. */
         if (p && p->kind == SS_PORT_RING && ss_ring_pending(p))
             sw->dirty[kept++] = port;
@@ -182,6 +224,10 @@ static uint32_t run_batch(struct ss_switch *sw)
 {
     uint32_t frames = 0;
     sw->ctx.now_ns = ss_now(sw);
+    if (sw->lost_ports && sw->ctx.now_ns - sw->reopened_ns > REOPEN_NS) {
+        sw->reopened_ns = sw->ctx.now_ns;
+        ss_ring_reopen(sw);
+    }
     for (uint32_t i = 0; i < sw->n_ring_ports; i++)
         frames += ss_ring_poll(sw, sw->ring_ports[i]);
     ss_kick_all(sw);
@@ -193,6 +239,7 @@ static void wait_for_work(struct ss_switch *sw, bool retry)
     struct pollfd fds[SS_MAX_PORTS + 1];
     uint32_t numbers[SS_MAX_PORTS + 1];
     nfds_t n = 1;
+    bool lost = sw->lost_ports > 0;
     fds[0] = (struct pollfd){.fd = sw->event_fd, .events = POLLIN};
     for (uint32_t i = 0; i < sw->n_ring_ports; i++) {
         struct ss_port *p = sw->ports[sw->ring_ports[i]];
@@ -202,7 +249,7 @@ static void wait_for_work(struct ss_switch *sw, bool retry)
         fds[n++] = (struct pollfd){.fd = p->fd, .events = POLLIN};
     }
     pthread_mutex_unlock(&sw->mutex);
-    int ready = poll(fds, n, retry ? 1 : -1);
+    int ready = poll(fds, n, retry ? 1 : lost ? REOPEN_NS / 1000000 : -1);
     pthread_mutex_lock(&sw->mutex);
     if (ready <= 0)
         return;
@@ -216,7 +263,7 @@ static void wait_for_work(struct ss_switch *sw, bool retry)
         /* The port may have been removed, and the descriptor reused, while poll slept. */
         if (p && p->kind == SS_PORT_RING && p->fd == fds[i].fd &&
             fds[i].revents & (POLLERR | POLLHUP | POLLNVAL))
-            ss_ring_error(p);
+            ss_ring_error(sw, numbers[i]);
     }
 }
 

@@ -9,7 +9,17 @@
 
 uint64_t ss_log_dropped(struct ss_switch *sw);
 
-/* The record's tag is the level: 'T', 'D' or 'E'; 0 stands for the program's own log_msg. */
+static void put_line(struct ss_switch *sw, int level, const char *line, int n)
+{
+    uint32_t len = (uint32_t)ss_min64((uint64_t)n, LINE - 1);
+    uint8_t *room = ss_queue_reserve(&sw->log, len, (uint32_t)level, sw->ctx.now_ns);
+    if (room) {
+        memcpy(room, line, len);
+        ss_queue_commit(&sw->log, len);
+    }
+}
+
+/* The record's tag is the level: 'T', 'D', 'E', and 'W' or 'I' from ss_say; 0 stands for the program's own log_msg. */
 void ss_trace_op(struct ss_ctx *ctx, int level, const char *format, ...)
 {
     struct ss_switch *sw = ctx->owner;
@@ -20,12 +30,17 @@ void ss_trace_op(struct ss_ctx *ctx, int level, const char *format, ...)
     va_start(args, format);
     n += vsnprintf(line + n, sizeof(line) - (size_t)n, format, args);
     va_end(args);
-    uint32_t len = (uint32_t)ss_min64((uint64_t)n, sizeof(line) - 1);
-    uint8_t *room = ss_queue_reserve(&sw->log, len, (uint32_t)level, ctx->now_ns);
-    if (room) {
-        memcpy(room, line, len);
-        ss_queue_commit(&sw->log, len);
-    }
+    put_line(sw, level, line, n);
+}
+
+void ss_say(struct ss_switch *sw, int level, const char *format, ...)
+{
+    char line[LINE];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    put_line(sw, level, line, n);
 }
 
 uint64_t ss_log_dropped(struct ss_switch *sw)

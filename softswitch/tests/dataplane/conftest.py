@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from softswitch.dataplane import Dataplane
 from softswitch.program import Program
 
 from .builder import Builder
+from .links import ip, make_veth
 
 SANITIZE = os.environ.get("SOFTSWITCH_SANITIZE") == "1"
 """Builds everything with the sanitizers; run with LD_PRELOAD=$(cc -print-file-name=libasan.so)."""
@@ -63,3 +65,18 @@ def sent(plane: Dataplane, port: int) -> list[bytes]:
     while (frame := plane.read_memory_port(port, 0)) is not None:
         frames.append(frame)
     return frames
+
+
+@pytest.fixture
+def veths() -> Iterator[list[tuple[str, str]]]:
+    if os.geteuid() != 0:
+        pytest.fail("needs root to make interfaces; run it as: tools/private.py -- pytest …")
+    pairs: list[tuple[str, str]] = []
+    try:
+        pairs += [make_veth(0), make_veth(1, 9000)]
+        ip("link", "set", pairs[0][0], "mtu", "9000")
+        ip("link", "set", pairs[0][1], "mtu", "9000")
+        yield pairs
+    finally:
+        for near, _ in pairs:
+            subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)

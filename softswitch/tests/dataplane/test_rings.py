@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,38 +14,10 @@ from softswitch.program import Program
 
 from .builder import Builder, assign, const, field, std
 from .conftest import SANITIZE
+from .links import ip, make_veth, raw, receive
 
 BROADCAST = b"\xff" * 6
 SOURCE = bytes.fromhex("02000000aa01")
-PREFIX = f"ssw{os.getpid() % 10000:04d}"
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
-
-
-def make_veth(index: int, mtu: int = 1500) -> tuple[str, str]:
-    near, far = f"{PREFIX}n{index}", f"{PREFIX}f{index}"
-    ip("link", "add", near, "mtu", str(mtu), "type", "veth", "peer", "name", far, "mtu", str(mtu))
-    for name in (near, far):
-        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
-        ip("link", "set", name, "up")
-    return near, far
-
-
-@pytest.fixture
-def veths() -> Iterator[list[tuple[str, str]]]:
-    if os.geteuid() != 0:
-        pytest.fail("needs root to make interfaces; run it as: tools/private.py -- pytest …")
-    pairs: list[tuple[str, str]] = []
-    try:
-        pairs += [make_veth(0), make_veth(1, 9000)]
-        ip("link", "set", pairs[0][0], "mtu", "9000")
-        ip("link", "set", pairs[0][1], "mtu", "9000")
-        yield pairs
-    finally:
-        for near, _ in pairs:
-            subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)
 
 
 @pytest.fixture
@@ -77,30 +46,6 @@ def plane(veths: list[tuple[str, str]], cache_dir: Path) -> Iterator[Dataplane]:
         yield dataplane
     finally:
         dataplane.stop()
-
-
-def raw(name: str, *, vnet: bool = False) -> socket.socket:
-    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    s.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
-    if vnet:
-        s.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
-    s.setsockopt(263, 8, 1)  # PACKET_AUXDATA: tells the tag that the kernel takes out
-    s.bind((name, 0))
-    s.settimeout(10)
-    return s
-
-
-def receive(s: socket.socket) -> bytes:
-    """One frame, with the tag that the kernel took out put back."""
-    frame, ancillary, _, _ = s.recvmsg(65536, 256)
-    for level, kind, data in ancillary:
-        if level == 263 and kind == 8:
-            status = int.from_bytes(data[0:4], "little")
-            if status & 0x10:  # TP_STATUS_VLAN_VALID
-                tci = int.from_bytes(data[16:18], "little").to_bytes(2, "big")
-                tpid = int.from_bytes(data[18:20], "little").to_bytes(2, "big")
-                frame = frame[:12] + tpid + tci + frame[12:]
-    return frame
 
 
 def changed(frame: bytes) -> bytes:
@@ -161,23 +106,6 @@ def test_a_partial_checksum_is_completed(plane: Dataplane, veths: list[tuple[str
     assert got[:40] == changed(udp_frame(0))[:40]
 
 
-def test_super_packets_are_refused_and_counted(
-    plane: Dataplane, veths: list[tuple[str, str]]
-) -> None:
-    """A UDP segmentation packet of two segments, then an ordinary frame."""
-    tcp = bytes.fromhex("03e807d00000000000000000501000000000" + "0000")
-    ipv4 = bytes.fromhex("45000bb800004000400600000a0000010a000002")
-    frame = BROADCAST + SOURCE + b"\x08\x00" + ipv4 + tcp + bytes(3000 - 40)
-    vnet = bytes([1, 1]) + b"".join(v.to_bytes(2, "little") for v in (54, 1460, 34, 16))
-    ordinary = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
-    with raw(veths[0][1], vnet=True) as a, raw(veths[1][1]) as b:
-        a.send(vnet + frame)
-        a.send(bytes(10) + ordinary)
-        assert receive(b) == changed(ordinary)
-    stats = plane.stats().ports[0]
-    assert (stats.rx_gso, stats.rx_dropped, stats.rx_packets) == (1, 1, 1)
-
-
 def test_a_frame_longer_than_the_mtu_is_lost_alone(
     plane: Dataplane, veths: list[tuple[str, str]]
 ) -> None:
@@ -198,13 +126,32 @@ def test_a_frame_longer_than_the_mtu_is_lost_alone(
     assert (stats.tx_packets, stats.tx_dropped) == (2, 2)
 
 
-def test_an_interface_that_vanishes(plane: Dataplane, veths: list[tuple[str, str]]) -> None:
+def test_an_interface_that_vanishes_and_returns(
+    plane: Dataplane, veths: list[tuple[str, str]]
+) -> None:
+    frame = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
     with raw(veths[1][1]) as b:
         ip("link", "del", veths[0][0])
-        frame = BROADCAST + SOURCE + b"\x88\xb5" + bytes(50)
         b.send(frame)  # goes to the port that is gone
         plane.inject(0, frame)
         assert receive(b) == changed(frame)
+        assert [line for line in plane.read_log(5) if "has vanished" in line]
+        assert not plane.stats().ports[0].up
+        make_veth(0)
+        assert [line for line in plane.read_log(5) if "is there again" in line]
+        assert plane.stats().ports[0].up
+        with raw(veths[0][1]) as a:
+            a.send(frame)
+            assert receive(b) == changed(frame)
+            b.send(frame)
+            assert receive(a) == changed(frame)
+
+
+def test_a_port_may_be_removed_while_its_interface_is_gone(
+    plane: Dataplane, veths: list[tuple[str, str]]
+) -> None:
+    ip("link", "del", veths[0][0])
+    assert [line for line in plane.read_log(5) if "has vanished" in line]
     plane.remove_port(0)
     with pytest.raises(PortError, match="no such interface"):
         plane.add_port(0, veths[0][0])
