@@ -7,6 +7,7 @@ flows that only this connection passes, per direction, to the byte of the frames
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from topo.tests.invariants.policies import counting
 from topo.tests.invariants.rig import Rig, until
 
 PORTS = range(6001, 6021)
+#: How often entries are installed and drained under load (P4CT_TEST_ROUNDS=1000: two minutes).
+ROUNDS = int(os.environ.get("P4CT_TEST_ROUNDS", "20"))
 #: Payloads that make the shortest frames, frames around the minimum of Ethernet, and long ones.
 SIZES = (0, 1, 5, 6, 7, 64, 700, 1400)
 
@@ -222,3 +225,41 @@ def test_under_load_flush(rig: Rig) -> None:
     # A datagram from outside between a flush and the next from inside belongs to nothing: dropped.
     assert flow_counts(connection) == delivered(connection, mark)
     assert delivered(connection, mark)[CLIENT][0] >= 250
+
+
+@pytest.mark.parametrize(("number", "kind", "ends"), [(0, Udp, (A, B)), (1, Tcp, (TAG, A))])
+def test_installed_and_drained_again_and_again(
+    rig: Rig, number: int, kind: type[Tcp] | type[Udp], ends: tuple[Host, Host]
+) -> None:
+    """Entries come and go ROUNDS times while both sides send: packets and bytes are those sent.
+
+    A flow of its way is replaced by another each time, so its entries are drained and new ones are
+    written, and the connection stays.
+    """
+    port = PORTS[14 + number]
+    connection = kind(rig, *ends, 50002, port)
+    mark = rig.wire.mark
+    connection.establish()
+    if isinstance(connection, Tcp):
+        frames = (connection.segment(CLIENT, ACK, b"x"), connection.segment(SERVER, ACK, b"yy"))
+    else:
+        frames = (connection.datagram(CLIENT, b"x" * 90), connection.datagram(SERVER, b"y" * 20))
+    flow = f"table=2,priority=20,{connection.proto},tp_dst={port},actions=NORMAL"
+    before = rig.ask("status")["connections"]
+    with Load(lambda: send_both(connection, frames)):
+        for turn in range(ROUNDS):
+            rig.ask("flows-add", text=f"cookie={turn},{flow}")
+            connection.wait_offloaded()
+            sent_at_least(connection, 3)
+    for host in connection.hosts:
+        rig.barrier(host)
+    after = rig.settle()["connections"]
+    for what in ("offloaded_total", "removed_total"):
+        assert after[what] - before[what] >= ROUNDS
+    shown = connection.shown()
+    assert shown is not None
+    print(f"{ROUNDS} rounds, sent {connection.sent}, by entries {shown['hw']}")
+    assert delivered(connection, mark) == connection.sent, "a ring ran over: send less"
+    assert counts(shown) == connection.sent
+    check_hardware_took_part(shown, ROUNDS)
+    rig.ask("conntrack-flush", filter=connection.words)
