@@ -98,7 +98,14 @@ class PrimitiveReader:
             raise BadProgram(f"{where}: there is no {kind} {name!r}")
         return table[name]
 
-    def _header(self, arg: Json, where: str) -> ir.Header:
+    def _stack(self, arg: Json, where: str) -> ir.Stack:
+        if arg.get("type") != "header_stack":
+            raise UnsupportedConstruct(f"{arg.get('type')} as a header stack ({where})")
+        return self._scope.stack(arg.get("value"), where)
+
+    def _header(self, arg: Json, where: str) -> ir.Header | ir.Element:
+        if arg.get("type") == "expression":
+            return self._scope.element(arg, where)
         if arg.get("type") != "header":
             raise UnsupportedConstruct(f"{arg.get('type')} as a header operand ({where})")
         return self._scope.header(arg.get("value"), where)
@@ -121,14 +128,43 @@ class PrimitiveReader:
 
     def _assign(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
         """target, expressions"""
+        if args[0].get("type") == "expression":
+            target, element = self._scope.element_field(args[0], where)
+            values = self._exprs(args[1:], where)
+            return ir.Primitive(op, at, target=target, element=element, exprs=values)
         target = self._target(args[0], where)
         return ir.Primitive(op, at, target=target, exprs=self._exprs(args[1:], where))
 
     def _headers(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
         headers = tuple(self._header(arg, where) for arg in args)
-        if len({h.type_name for h in headers}) > 1:
+        shapes = [h.stack.headers[0] if isinstance(h, ir.Element) else h for h in headers]
+        if len({h.type_name for h in shapes}) > 1:
             raise BadProgram(f"{where}: headers of two types")
         return ir.Primitive(op, at, headers=headers)
+
+    def _assign_varbit(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
+        dst, src = (self._scope.any_field(arg.get("value"), where) for arg in args)
+        if not dst.field.varbit or not src.field.varbit:
+            raise BadProgram(f"{where}: two varbit fields are expected")
+        return ir.Primitive(op, at, target=dst, exprs=(src,))
+
+    def _union(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
+        """`headers`: the members of the target, then those of the source."""
+        dst, src = (self._scope.union(arg.get("value"), where) for arg in args)
+        if [h.type_name for h in dst] != [h.type_name for h in src]:
+            raise BadProgram(f"{where}: unions of two types")
+        return ir.Primitive(op, at, headers=(*dst, *src))
+
+    def _stacks(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
+        dst, src = (self._stack(arg, where) for arg in args)
+        shape = [(len(s.headers), s.headers[0].type_name) for s in (dst, src)]
+        if shape[0] != shape[1]:
+            raise BadProgram(f"{where}: stacks of two types or sizes")
+        return ir.Primitive(op, at, stacks=(dst, src))
+
+    def _shift(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
+        stack, count = self._stack(args[0], where), self._constant(args[1], where)
+        return ir.Primitive(op, at, stacks=(stack,), index=min(count, len(stack.headers)))
 
     def _drop(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
         return ir.Primitive("mark_to_drop", at)
@@ -181,7 +217,7 @@ class PrimitiveReader:
 
     def _log(self, op: str, at: str, args: list[Json], where: str) -> ir.Primitive:
         text = as_str(args[0].get("value"), where)
-        items = as_list(args[1].get("value"), where)
+        items = as_list(args[1].get("value") or [], where)  # p4c writes {} for none
         values = [as_dict(item, where) for item in items]
         return ir.Primitive(op, at, exprs=self._exprs(values, where), text=text)
 
@@ -191,6 +227,11 @@ class PrimitiveReader:
         "modify_field_rng_uniform": (3, _assign),
         "assign_header": (2, _headers),
         "copy_header": (2, _headers),
+        "assign_VL": (2, _assign_varbit),
+        "assign_union": (2, _union),
+        "assign_header_stack": (2, _stacks),
+        "push": (2, _shift),
+        "pop": (2, _shift),
         "add_header": (1, _headers),
         "remove_header": (1, _headers),
         "mark_to_drop": (1, _drop),

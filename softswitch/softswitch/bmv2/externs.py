@@ -95,7 +95,7 @@ def _input(part: Json, scope: Scope, where: str) -> list[ir.FieldRef | ir.ConstB
     value = part.get("value")
     match kind:
         case "field":
-            return [scope.field(value, where)]
+            return [scope.any_field(value, where)]
         case "header":
             header = scope.header(value, where)
             return [ir.FieldRef(header, i) for i in range(len(header.fields))]

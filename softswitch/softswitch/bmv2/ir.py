@@ -7,110 +7,78 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from softswitch.api import MatchKind, MeterUnit
+from softswitch.bmv2.ir_values import (
+    BoolConst as BoolConst,
+)
+from softswitch.bmv2.ir_values import (
+    Const as Const,
+)
+from softswitch.bmv2.ir_values import (
+    Expr as Expr,
+)
+from softswitch.bmv2.ir_values import (
+    Field as Field,
+)
+from softswitch.bmv2.ir_values import (
+    FieldRef as FieldRef,
+)
+from softswitch.bmv2.ir_values import (
+    Header as Header,
+)
+from softswitch.bmv2.ir_values import (
+    HeaderEqual as HeaderEqual,
+)
+from softswitch.bmv2.ir_values import (
+    KeyPart as KeyPart,
+)
+from softswitch.bmv2.ir_values import (
+    Lookahead as Lookahead,
+)
+from softswitch.bmv2.ir_values import (
+    Op as Op,
+)
+from softswitch.bmv2.ir_values import (
+    Param as Param,
+)
+from softswitch.bmv2.ir_values import (
+    Stack as Stack,
+)
+from softswitch.bmv2.ir_values import (
+    StackLast as StackLast,
+)
+from softswitch.bmv2.ir_values import (
+    StackNext as StackNext,
+)
+from softswitch.bmv2.ir_values import (
+    Valid as Valid,
+)
+from softswitch.bmv2.ir_values import (
+    VarbitEqual as VarbitEqual,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field of a header or of a metadata struct; `offset` in bits from the header's start."""
-
-    name: str
-    width: int
-    signed: bool
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A header or metadata instance; `index` numbers the instances and names it in C."""
-
-    name: str
-    index: int
-    type_name: str
-    fields: tuple[Field, ...]
-    is_metadata: bool
-
-    @property
-    def width(self) -> int:
-        return sum(f.width for f in self.fields)
-
-    def find(self, name: str) -> int | None:
-        return next((i for i, f in enumerate(self.fields) if f.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRef:
-    header: Header
-    index: int
-
-    @property
-    def field(self) -> Field:
-        return self.header.fields[self.index]
-
-
-# Expressions. Arithmetic has infinite precision; storing truncates (JSON_format.md of BMv2).
-
-
-@dataclass(frozen=True, slots=True)
-class Const:
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class BoolConst:
-    value: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Valid:
-    """Validity of a header, as a boolean."""
-
-    header: Header
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """Run-time parameter of the enclosing action."""
-
-    index: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lookahead:
-    """Bits of the packet, `offset` bits after the parser's cursor."""
-
-    offset: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """`name` as in the JSON; operands in the order (cond,) left, right, absent ones left out."""
-
-    name: str
-    args: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderEqual:
-    """Both invalid, or both valid with equal fields."""
-
-    left: Header
-    right: Header
-
-
-Expr = Const | BoolConst | FieldRef | Valid | Param | Lookahead | Op | HeaderEqual
 Location = str
 
 
 @dataclass(frozen=True, slots=True)
+class Element:
+    """stack[index], chosen at run time; out of range: nothing is written, element 0 is read."""
+
+    stack: Stack
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Primitive:
-    """One primitive call. Which of the operands are set depends on `op` (see loader)."""
+    """One primitive call. Which of the operands are set depends on `op` (see loader).
+
+    `element`: the assignment goes to that element instead of the target's header."""
 
     op: str
     location: Location
     target: FieldRef | None = None
-    headers: tuple[Header, ...] = ()
+    element: Element | None = None
+    headers: tuple[Header | Element, ...] = ()
+    stacks: tuple[Stack, ...] = ()
     exprs: tuple[Expr, ...] = ()
     index: int = 0
     """Number of a counter, meter, register, calculation, field list or jump target."""
@@ -129,7 +97,18 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
+    """`length`: bits of its varbit field."""
+
     header: Header
+    length: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractNext:
+    """Extract into the next element of a stack."""
+
+    stack: Stack
+    length: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +135,7 @@ class ParserPrimitive:
     primitive: Primitive
 
 
-ParserOp = Extract | Set | Verify | Advance | ParserPrimitive
+ParserOp = Extract | ExtractNext | Set | Verify | Advance | ParserPrimitive
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +151,7 @@ class Transition:
 class ParseState:
     name: str
     ops: tuple[ParserOp, ...]
-    key: tuple[FieldRef | Valid | Lookahead, ...]
+    key: tuple[KeyPart, ...]
     transitions: tuple[Transition, ...]
 
 
@@ -344,6 +323,7 @@ class Checksum:
 @dataclass(frozen=True, slots=True)
 class Program:
     headers: tuple[Header, ...]
+    stacks: tuple[Stack, ...]
     errors: dict[str, int]
     parser: Parser
     actions: tuple[Action, ...]

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 from softswitch.bmv2 import externs, ir, parsers, values
 from softswitch.bmv2.actions import Names, PrimitiveReader, make_actions
+from softswitch.bmv2.headers import make_headers
 from softswitch.bmv2.pipelines import PipelineReader
 from softswitch.bmv2.profiles import ProfileReader
 from softswitch.bmv2.reader import Json, as_dict, as_int, as_list, get_dicts, location, parse
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
 REFUSED = {
-    "header_stacks": "header stack",
-    "header_unions": "header union",
     "header_union_stacks": "header union stack",
     "parse_vsets": "parser value set",
     "extern_instances": "extern instance",
@@ -27,8 +26,8 @@ def load(data: bytes) -> ir.Program:
     for key, what in REFUSED.items():
         for obj in get_dicts(root, key, "program"):
             raise UnsupportedConstruct(f"{what} {obj.get('name')}", location(obj))
-    headers = values.make_headers(root)
-    scope = values.Scope({h.name: h for h in headers})
+    made = make_headers(root)
+    scope = values.Scope({h.name: h for h in made.headers}, made.stacks, made.unions)
     counters = externs.make_counters(root)
     meters = externs.make_meters(root, scope)
     registers = externs.make_registers(root)
@@ -51,7 +50,8 @@ def load(data: bytes) -> ir.Program:
     ingress = pipelines.read(root, "ingress")
     egress = pipelines.read(root, "egress")
     return ir.Program(
-        headers=headers,
+        headers=made.headers,
+        stacks=tuple(made.stacks.values()),
         errors=values.make_errors(root),
         parser=parsers.make_parser(root, scope, PrimitiveReader(scope, names)),
         actions=tuple(actions),

@@ -47,11 +47,14 @@ def _state(
         except UnsupportedConstruct as error:
             at = error.source_location or location(call) or location(obj)
             raise UnsupportedConstruct(error.construct, at) from None
-    key: list[ir.FieldRef | ir.Valid | ir.Lookahead] = []
+    key: list[ir.KeyPart] = []
     for part in get_dicts(obj, "transition_key", where):
         kind = get_str(part, "type", where)
         if kind == "field":
-            key.append(scope.field_or_valid(part.get("value"), where))
+            ref = scope.field_or_valid(part.get("value"), where)
+            key.append(ref if isinstance(ref, ir.Valid) else scope.field(part.get("value"), where))
+        elif kind == "stack_field":
+            key.append(scope.stack_last(part.get("value"), where))
         elif kind == "lookahead":
             value = scope.expr(part, where)
             assert isinstance(value, ir.Lookahead)
@@ -66,7 +69,7 @@ def _state(
     return ir.ParseState(name, tuple(ops), tuple(key), transitions)
 
 
-def key_width(part: ir.FieldRef | ir.Valid | ir.Lookahead) -> int:
+def key_width(part: ir.KeyPart) -> int:
     """Bits of one element of a select expression."""
     if isinstance(part, ir.FieldRef):
         return part.field.width
@@ -77,20 +80,23 @@ def _op(call: Json, scope: Scope, primitives: PrimitiveReader, where: str) -> ir
     op = get_str(call, "op", where)
     where = f"{where}, {op}"
     args = [as_dict(a, where) for a in as_list(get(call, "parameters", where), where)]
-    wanted = {"extract": 1, "set": 2, "verify": 2, "advance": 1, "shift": 1, "primitive": 1}
+    wanted = {
+        "extract": 1,
+        "extract_VL": 2,
+        "set": 2,
+        "verify": 2,
+        "advance": 1,
+        "shift": 1,
+        "primitive": 1,
+    }
     if op not in wanted:
         raise UnsupportedConstruct(f"parser operation {op}", location(call))
     if len(args) != wanted[op]:
         raise BadProgram(f"{where}: {wanted[op]} parameters are expected")
     match op:
-        case "extract":
-            if args[0].get("type") != "regular":
-                kind = args[0].get("type")
-                raise UnsupportedConstruct(f"extract into a {kind}", location(call))
-            header = scope.header(args[0].get("value"), where)
-            if header.is_metadata:
-                raise BadProgram(f"{where}: {header.name} is metadata")
-            return ir.Extract(header)
+        case "extract" | "extract_VL":
+            length = scope.expr(args[1], where) if op == "extract_VL" else None
+            return _extract(args[0], length, scope, where, location(call))
         case "set":
             if args[0].get("type") != "field":
                 raise UnsupportedConstruct(f"set of a {args[0].get('type')}", location(call))
@@ -104,6 +110,34 @@ def _op(call: Json, scope: Scope, primitives: PrimitiveReader, where: str) -> ir
             return ir.Advance(ir.Op("*", (nbytes, ir.Const(8))))
         case _:
             return ir.ParserPrimitive(primitives.read(args[0], where))
+
+
+def _extract(
+    target: Json, length: ir.Expr | None, scope: Scope, where: str, at: str
+) -> ir.ParserOp:
+    kind = target.get("type")
+    if kind not in ("regular", "stack"):
+        raise UnsupportedConstruct(f"extract into a {kind}", at)
+    made: ir.Extract | ir.ExtractNext
+    if kind == "stack":
+        made = ir.ExtractNext(scope.stack(target.get("value"), where), length)
+        header = made.stack.headers[0]
+    else:
+        header = scope.header(target.get("value"), where)
+        made = ir.Extract(header, length)
+    if header.is_metadata:
+        raise BadProgram(f"{where}: {header.name} is metadata")
+    if length is not None and header.varbit is None:
+        raise BadProgram(f"{where}: {header.name} has no varbit field")
+    whole_bytes(header, at)
+    return made
+
+
+def whole_bytes(header: ir.Header, at: str) -> None:
+    """What is read from packets or written to them has to fill its bytes."""
+    if header.width % 8:
+        what = f"header {header.name} of {header.width} bits (not whole bytes)"
+        raise UnsupportedConstruct(what, at)
 
 
 def _transition(
@@ -140,4 +174,6 @@ def make_deparser(root: Json, scope: Scope) -> tuple[ir.Header, ...]:
     headers = tuple(scope.header(name, "deparser") for name in order)
     if any(h.is_metadata for h in headers):
         raise BadProgram("deparser: metadata cannot be emitted")
+    for header in headers:
+        whole_bytes(header, location(obj))
     return headers

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -15,10 +16,8 @@ from softswitch.bmv2.reader import (
     as_list,
     as_str,
     get,
-    get_bool,
     get_dicts,
     get_int,
-    get_list,
     get_str,
     location,
 )
@@ -26,55 +25,14 @@ from softswitch.errors import BadProgram, UnsupportedConstruct
 
 MAX_DEPTH = 100
 MAX_DIGESTS = 1000
-MAX_HEADER_BITS = 8 * 2048
 ARITHMETIC = frozenset(["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^"])
 RELATIONS = frozenset(["==", "!=", "<", "<=", ">", ">=", "and", "or"])
 BINARY = ARITHMETIC | RELATIONS | {"two_comp_mod", "sat_cast", "usat_cast"}
+HEADER_OPS = frozenset(
+    ["valid", "valid_union", "access_field", "size_stack", "last_stack_index"],
+)
+MAX_NODES = 20000
 UNARY = frozenset(["~", "not", "d2b", "b2d"])
-
-
-def make_headers(root: Json) -> tuple[ir.Header, ...]:
-    """All header and metadata instances, in the order of the JSON."""
-    types: dict[str, tuple[ir.Field, ...]] = {}
-    for kind in get_dicts(root, "header_types", "program"):
-        name = get_str(kind, "name", "header_types")
-        types[name] = _fields(kind, name)
-    headers: list[ir.Header] = []
-    for i, obj in enumerate(get_dicts(root, "headers", "program")):
-        name = get_str(obj, "name", f"headers[{i}]")
-        kind_name = get_str(obj, "header_type", f"header {name}")
-        if kind_name not in types:
-            raise BadProgram(f"header {name}: there is no header type {kind_name!r}")
-        is_metadata = get_bool(obj, "metadata", f"header {name}")
-        header = ir.Header(name, i, kind_name, types[kind_name], is_metadata)
-        if not is_metadata and header.width % 8:
-            raise UnsupportedConstruct(
-                f"header {name} of {header.width} bits (not whole bytes)", location(obj)
-            )
-        headers.append(header)
-    if len({h.name for h in headers}) != len(headers):
-        raise BadProgram("two headers have the same name")
-    return tuple(headers)
-
-
-def _fields(kind: Json, type_name: str) -> tuple[ir.Field, ...]:
-    fields: list[ir.Field] = []
-    offset = 0
-    where = f"header type {type_name}"
-    for item in get_list(kind, "fields", where):
-        parts = as_list(item, where)
-        if len(parts) < 2:
-            raise BadProgram(f"{where}: a field needs a name and a width")
-        name = as_str(parts[0], where)
-        if parts[1] == "*":
-            raise UnsupportedConstruct(f"varbit field {type_name}.{name}", location(kind))
-        width = as_int(parts[1], f"{where}.{name}", 1, MAX_HEADER_BITS)
-        signed = len(parts) > 2 and parts[2] is True
-        fields.append(ir.Field(name, width, signed, offset))
-        offset += width
-    if offset > MAX_HEADER_BITS:
-        raise UnsupportedConstruct(f"header type {type_name} of {offset} bits", location(kind))
-    return tuple(fields)
 
 
 @dataclass(slots=True)
@@ -82,6 +40,8 @@ class Scope:
     """What names in expressions mean. `params` are the widths of the enclosing action's."""
 
     headers: dict[str, ir.Header]
+    stacks: dict[str, ir.Stack]
+    unions: dict[str, tuple[ir.Header, ...]]
     params: tuple[int, ...] = field(default=())
 
     def header(self, name: object, where: str) -> ir.Header:
@@ -103,10 +63,75 @@ class Scope:
         return ir.FieldRef(header, index)
 
     def field(self, value: object, where: str) -> ir.FieldRef:
+        """A field of fixed width."""
+        ref = self.any_field(value, where)
+        if ref.field.varbit:
+            raise UnsupportedConstruct(f"varbit field {ref.header.name}.{ref.field.name} here")
+        return ref
+
+    def any_field(self, value: object, where: str) -> ir.FieldRef:
+        """A field of fixed or variable width."""
         ref = self.field_or_valid(value, where)
         if isinstance(ref, ir.Valid):
             raise BadProgram(f"{where}: the validity bit cannot be used here")
         return ref
+
+    def stack(self, name: object, where: str) -> ir.Stack:
+        text = as_str(name, where)
+        if text not in self.stacks:
+            raise BadProgram(f"{where}: there is no header stack {text!r}")
+        return self.stacks[text]
+
+    def union(self, name: object, where: str) -> tuple[ir.Header, ...]:
+        text = as_str(name, where)
+        if text not in self.unions:
+            raise BadProgram(f"{where}: there is no header union {text!r}")
+        return self.unions[text]
+
+    def stack_last(self, value: object, where: str) -> ir.StackLast:
+        """A field of the last filled element: [stack, field]."""
+        pair = as_list(value, where)
+        if len(pair) != 2:
+            raise BadProgram(f"{where}: a pair of stack and field name is expected")
+        stack, name = self.stack(pair[0], where), as_str(pair[1], where)
+        first = stack.headers[0]
+        index = first.find(name)
+        if index is None or first.fields[index].varbit:
+            raise BadProgram(f"{where}: stack {stack.name!r} has no field {name!r} of fixed width")
+        last = ir.Op("-", (ir.StackNext(stack), ir.Const(1)))
+        chosen = choose(stack, last, lambda header: ir.FieldRef(header, index))
+        return ir.StackLast(stack, first.fields[index].width, chosen)
+
+    def element_field(self, obj: object, where: str) -> tuple[ir.FieldRef, ir.Element]:
+        """A field of stack[index]: as of the first element, and which element is meant."""
+        typed = as_dict(obj, where)
+        while typed.get("type") == "expression":
+            typed = as_dict(typed.get("value"), where)
+        if typed.get("op") != "access_field":
+            raise UnsupportedConstruct(f"assignment to {typed.get('op') or typed.get('type')}")
+        element = self.element(get(typed, "left", where), where)
+        index, header = as_int(get(typed, "right", where), where), element.stack.headers[0]
+        if index >= len(header.fields) or header.fields[index].varbit:
+            raise BadProgram(f"{where}: there is no field {index} of fixed width")
+        return ir.FieldRef(header, index), element
+
+    def element(self, obj: object, where: str, depth: int = 0) -> ir.Element:
+        """stack[index] with an index that is known only at run time, or stack.last."""
+        if depth > MAX_DEPTH:
+            raise BadProgram(f"{where}: an expression is nested more than {MAX_DEPTH} deep")
+        typed = as_dict(obj, where)
+        if typed.get("type") == "expression":
+            return self.element(typed.get("value"), where, depth + 1)
+        if typed.get("type") == "stack_field":
+            pair = as_list(typed.get("value"), where)
+            if len(pair) != 2 or pair[1] != "last":
+                raise BadProgram(f"{where}: the last element of a stack is expected")
+            last = self.stack(pair[0], where)
+            return ir.Element(last, ir.Op("-", (ir.StackNext(last), ir.Const(1))))
+        if typed.get("op") not in ("dereference_header_stack", "dereference_stack"):
+            raise UnsupportedConstruct(f"{typed.get('op') or typed.get('type')} as a header")
+        stack = self.stack(as_dict(get(typed, "left", where), where).get("value"), where)
+        return ir.Element(stack, self.expr(get(typed, "right", where), where, depth + 1))
 
     def expr(self, obj: object, where: str, depth: int = 0) -> ir.Expr:
         """A type/value object as an expression."""
@@ -128,7 +153,11 @@ class Scope:
         match kind:
             case "field":
                 ref = self.field_or_valid(value, where)
-                return ir.Op("b2d", (ref,)) if isinstance(ref, ir.Valid) else ref
+                return (
+                    ir.Op("b2d", (ref,)) if isinstance(ref, ir.Valid) else self.field(value, where)
+                )
+            case "stack_field":
+                return self.stack_last(value, where)
             case "hexstr":
                 return ir.Const(as_hex(value, where))
             case "bool":
@@ -150,9 +179,8 @@ class Scope:
 
     def _operation(self, obj: Json, where: str, depth: int) -> ir.Expr:
         op = get_str(obj, "op", where)
-        if op == "valid":
-            operand = as_dict(get(obj, "right", where), where)
-            return ir.Valid(self.header(operand.get("value"), where))
+        if op in HEADER_OPS:
+            return self._header_operation(op, obj, where, depth)
         if op == "?":
             parts = [get(obj, key, where) for key in ("cond", "left", "right")]
         elif op in BINARY:
@@ -161,17 +189,80 @@ class Scope:
             parts = [get(obj, "right", where)]
         else:
             raise UnsupportedConstruct(f"operation {op!r} ({where})")
-        if op in ("==", "!=") and all(_is_header(part) for part in parts):
-            left, right = (self.header(as_dict(part, where).get("value"), where) for part in parts)
-            if left.type_name != right.type_name:
-                raise BadProgram(f"{where}: headers of two types are compared")
-            equal = ir.HeaderEqual(left, right)
+        if op in ("==", "!=") and all(_is(part, "header", "header_union") for part in parts):
+            left, right = (as_dict(part, where) for part in parts)
+            equal = self._equal(left, right, where)
             return equal if op == "==" else ir.Op("not", (equal,))
+        if op in ("==", "!=") and all(_is(part, "field") for part in parts):
+            a, b = (self.field_or_valid(as_dict(p, where).get("value"), where) for p in parts)
+            if isinstance(a, ir.FieldRef) and isinstance(b, ir.FieldRef) and a.field.varbit:
+                if not b.field.varbit:
+                    raise BadProgram(f"{where}: a varbit field is compared with another type")
+                same = ir.VarbitEqual(a, b)
+                return same if op == "==" else ir.Op("not", (same,))
         return ir.Op(op, tuple(self.expr(part, where, depth + 1) for part in parts))
 
+    def _header_operation(self, op: str, obj: Json, where: str, depth: int) -> ir.Expr:
+        if op == "access_field":
+            ref, element = self.element_field(obj, where)
+            return choose(
+                element.stack, element.index, lambda header: ir.FieldRef(header, ref.index)
+            )
+        operand = as_dict(get(obj, "right", where), where)
+        if op == "valid":
+            if _is(operand, "expression") or "op" in operand:
+                element = self.element(operand, where, depth + 1)
+                return choose(element.stack, element.index, ir.Valid)
+            return ir.Valid(self.header(operand.get("value"), where))
+        if op == "valid_union":
+            members = self.union(operand.get("value"), where)
+            return any_of([ir.Valid(header) for header in members])
+        filled = ir.StackNext(self.stack(operand.get("value"), where))
+        return filled if op == "size_stack" else ir.Op("-", (filled, ir.Const(1)))
 
-def _is_header(part: object) -> bool:
-    return isinstance(part, dict) and cast(Json, part).get("type") == "header"
+    def _equal(self, left: Json, right: Json, where: str) -> ir.Expr:
+        pairs: list[tuple[ir.Header, ir.Header]]
+        if _is(left, "header"):
+            pairs = [
+                (self.header(left.get("value"), where), self.header(right.get("value"), where))
+            ]
+        else:
+            one, two = (self.union(side.get("value"), where) for side in (left, right))
+            pairs = list(zip(one, two, strict=False)) if len(one) == len(two) else []
+        if not pairs or any(a.type_name != b.type_name for a, b in pairs):
+            raise BadProgram(f"{where}: headers of two types are compared")
+        equal: ir.Expr = ir.HeaderEqual(*pairs[0])
+        for pair in pairs[1:]:
+            equal = ir.Op("and", (equal, ir.HeaderEqual(*pair)))
+        return equal
+
+
+def choose(stack: ir.Stack, index: ir.Expr, of: Callable[[ir.Header], ir.Expr]) -> ir.Expr:
+    """What `of` makes of stack[index]; an index out of range counts as 0."""
+    if size(index) * len(stack.headers) > MAX_NODES:
+        raise UnsupportedConstruct(f"run-time indices of stack {stack.name} inside each other")
+    chosen = of(stack.headers[0])
+    for i, header in enumerate(stack.headers[1:], 1):
+        chosen = ir.Op("?", (ir.Op("==", (index, ir.Const(i))), of(header), chosen))
+    return chosen
+
+
+def size(expr: ir.Expr) -> int:
+    """Nodes of an expression."""
+    if isinstance(expr, ir.StackLast):
+        return 1 + size(expr.value)
+    return 1 + (sum(size(arg) for arg in expr.args) if isinstance(expr, ir.Op) else 0)
+
+
+def any_of(terms: list[ir.Expr]) -> ir.Expr:
+    result: ir.Expr = ir.BoolConst(False)
+    for term in terms:
+        result = ir.Op("or", (result, term))
+    return result
+
+
+def _is(part: object, *kinds: str) -> bool:
+    return isinstance(part, dict) and cast(Json, part).get("type") in kinds
 
 
 def make_errors(root: Json) -> dict[str, int]:

@@ -4,20 +4,26 @@
 from __future__ import annotations
 
 from softswitch.bmv2 import ir
-from softswitch.codegen import phv
+from softswitch.codegen import phv, stacks
 from softswitch.codegen.expr import ExprWriter
 from softswitch.codegen.naming import (
     c_string,
     field_name,
+    header_bytes,
     is_wide,
     literal,
+    nbytes,
     param_offset,
+    set_valid,
     valid_name,
 )
 from softswitch.codegen.ranges import bounds
 from softswitch.codegen.trace import Trace
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
+JUMPS = ("_jump", "_jump_if_zero")
+MAX_LOOPS = 1 << 16
+"""How often an action may jump backwards for one packet: every packet has an end."""
 SIGNATURE = "(struct ss_ctx *ctx, struct scratch *s, struct phv *p, const uint64_t *d)"
 
 
@@ -59,11 +65,13 @@ class ActionWriter:
         targets = {
             call.index for call in action.primitives if call.op in ("_jump", "_jump_if_zero")
         }
+        if any(call.index <= i for i, call in enumerate(action.primitives) if call.op in JUMPS):
+            out.append("    uint32_t loops_ = 0;")
         for i, call in enumerate(action.primitives):
             if i in targets:
                 out.append(f"L{i}:;")
             if call.op in ("_jump", "_jump_if_zero") and call.index <= i:
-                raise BadProgram(f"action {action.name}: a jump goes backwards")
+                out.append(f"    if (++loops_ > {MAX_LOOPS}) {{ {_endless(action)} return; }}")
             out += self._trace.primitive(call)
             out += [f"    {line}" for line in self.primitive(call, action)]
         if len(action.primitives) in targets:
@@ -75,18 +83,27 @@ class ActionWriter:
         match call.op:
             case "assign" | "modify_field":
                 assert call.target is not None
-                return [phv.store(call.target, call.exprs[0], writer)]
-            case "assign_header" | "copy_header":
-                return self._assign_header(call.headers[0], call.headers[-1])
-            case "add_header":
-                header = call.headers[0]
-                size = header.width // 8
-                body = [*phv.zero(header), f"{valid_name(header)} = 1;", f"p->k.length += {size};"]
-                return [f"if (!{valid_name(header)}) {{", *_indent(body), "}"]
-            case "remove_header":
-                header = call.headers[0]
-                body = [f"{valid_name(header)} = 0;", f"p->k.length -= {header.width // 8};"]
-                return [f"if ({valid_name(header)}) {{", *_indent(body), "}"]
+                if call.element is None:
+                    return [phv.store(call.target, call.exprs[0], writer)]
+                index, value = call.target.index, call.exprs[0]
+                return stacks.at_element(
+                    call.element,
+                    writer,
+                    lambda header: [phv.store(ir.FieldRef(header, index), value, writer)],
+                )
+            case "assign_header" | "copy_header" | "add_header" | "remove_header":
+                return self._on_headers(call.op, call.headers, (), writer)
+            case "assign_union":
+                members = [h for h in call.headers if isinstance(h, ir.Header)]
+                half = len(members) // 2
+                pairs = zip(members[:half], members[half:], strict=True)
+                return [line for pair in pairs for line in phv.copy_header(*pair)]
+            case "assign_VL":
+                assert call.target is not None
+                assert isinstance(call.exprs[0], ir.FieldRef)
+                return [phv.copy(call.target, call.exprs[0])]
+            case "assign_header_stack" | "push" | "pop":
+                return stacks.primitive(call)
             case "mark_to_drop":
                 return self._drop()
             case "no_op":
@@ -176,10 +193,30 @@ class ActionWriter:
             f"  if (i_ < {size}) {{ {_set(call.target, value)} }} }}",
         ]
 
-    def _assign_header(self, dst: ir.Header, src: ir.Header) -> list[str]:
-        body = [phv.copy(ir.FieldRef(dst, i), ir.FieldRef(src, i)) for i in range(len(dst.fields))]
-        set_valid = f"{valid_name(dst)} = {valid_name(src)};"
-        return [set_valid, f"if ({valid_name(src)}) {{", *_indent(body), "}"]
+    def _on_headers(
+        self,
+        op: str,
+        todo: tuple[ir.Header | ir.Element, ...],
+        done: tuple[ir.Header, ...],
+        writer: ExprWriter,
+    ) -> list[str]:
+        """The operation on each of the headers that a run-time index may mean."""
+        if todo:
+            first = todo[0]
+            if isinstance(first, ir.Header):
+                return self._on_headers(op, todo[1:], (*done, first), writer)
+            return stacks.at_element(
+                first, writer, lambda h: self._on_headers(op, todo[1:], (*done, h), writer)
+            )
+        header = done[0]
+        size = header_bytes(header)
+        if op == "add_header":
+            body = [*phv.zero(header), set_valid(header), f"p->k.length += {size};"]
+            return [f"if (!{valid_name(header)}) {{", *_indent(body), "}"]
+        if op == "remove_header":
+            body = [f"{valid_name(header)} = 0;", f"p->k.length -= {size};"]
+            return [f"if ({valid_name(header)}) {{", *_indent(body), "}"]
+        return phv.copy_header(done[0], done[-1])
 
     def _drop(self) -> list[str]:
         spec = self._program.intrinsic["standard_metadata.egress_spec"]
@@ -190,6 +227,11 @@ class ActionWriter:
 
 def _indent(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
+
+
+def _endless(action: ir.Action) -> str:
+    text = f"action {action.name}: left after {MAX_LOOPS} rounds of its loops"
+    return f"ctx->ops->log(ctx, {c_string(text)});"
 
 
 def _register(register: ir.Register) -> str:
@@ -203,7 +245,8 @@ def _set(target: ir.FieldRef, text: str) -> str:
     """Stores a C value, truncated."""
     width = target.field.width
     if is_wide(width):
-        raise UnsupportedConstruct(f"result in field {target.field.name} wider than 128 bits")
+        name, n = field_name(target), nbytes(width)
+        return f"ss_big_store({name}, {n}, {width}, ss_big_u({text}));"
     kind = "uint64_t" if width <= 64 else "ss_u128"
     mask = literal((1 << width) - 1, 64 if width <= 64 else 128)
     return f"{field_name(target)} = ({kind})({text}) & {mask};"

@@ -53,6 +53,10 @@ def _width(part: Input) -> int:
             return 0
 
 
+def _is_varbit(part: Input) -> bool:
+    return isinstance(part, ir.FieldRef) and part.field.varbit
+
+
 def _owner(part: Input) -> int:
     """Consecutive inputs with the same owner are there, or left out, together."""
     if isinstance(part, ir.FieldRef) and not part.header.is_metadata:
@@ -61,6 +65,8 @@ def _owner(part: Input) -> int:
 
 
 def _is_aligned(calculation: ir.Calculation) -> bool:
+    if any(_is_varbit(part) for part in calculation.inputs):
+        return False
     groups = [list(g) for _, g in groupby(calculation.inputs, _owner)]
     payload_last = all(not isinstance(part, ir.Payload) for part in calculation.inputs[:-1])
     return payload_last and all(sum(_width(part) for part in g) % 16 == 0 for g in groups)
@@ -128,6 +134,15 @@ def _concatenate(calculation: ir.Calculation) -> list[str]:
                 "n = (n + 7) & ~7u;",
                 "memcpy(b + n / 8, p->k.payload, p->k.payload_len);",
                 "n += 8 * p->k.payload_len;",
+            ]
+            continue
+        if _is_varbit(part):
+            assert isinstance(part, ir.FieldRef)
+            name = field_name(part)
+            out += [
+                f"if ({valid_name(part.header)})",
+                f"    for (uint32_t i = 0; i < {name}_n; i++, n += 8)",
+                f"        ss_put_bits(b, n, 8, {name}[i]);",
             ]
             continue
         width, lines, done = _width(part), list[str](), 0

@@ -12,7 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from softswitch.bmv2 import ir
-from softswitch.codegen.naming import field_name, is_wide, literal, nbytes, valid_name
+from softswitch.codegen import big
+from softswitch.codegen.naming import (
+    field_name,
+    is_wide,
+    literal,
+    nbytes,
+    next_name,
+    valid_name,
+)
 from softswitch.codegen.ranges import Range, bounds, is_bool
 from softswitch.errors import UnsupportedConstruct
 
@@ -44,6 +52,8 @@ class ExprWriter:
                 return f"({valid_name(header)} != 0)"
             case ir.HeaderEqual(left, right):
                 return self._headers_equal(left, right)
+            case ir.VarbitEqual(left, right):
+                return self._fields_equal(left, right)
             case ir.Op("and" | "or" as name, (a, b)):
                 sign = "&&" if name == "and" else "||"
                 return f"({self.boolean(a)} {sign} {self.boolean(b)})"
@@ -56,49 +66,53 @@ class ExprWriter:
             case ir.Op("==" | "!=" | "<" | "<=" | ">" | ">=" as name, (a, b)):
                 return self._compare(name, a, b)
             case _:
-                return f"({self.exact(expr)} != 0)"
+                return self._compare("!=", expr, ir.Const(0))
 
     def _headers_equal(self, left: ir.Header, right: ir.Header) -> str:
         equal = [
-            self._compare("==", ir.FieldRef(left, i), ir.FieldRef(right, i))
+            self._fields_equal(ir.FieldRef(left, i), ir.FieldRef(right, i))
             for i in range(len(left.fields))
         ]
         a, b = valid_name(left), valid_name(right)
         return f"({a} == {b} && (!{a} || ({' && '.join(equal) or '1'})))"
 
+    def _fields_equal(self, a: ir.FieldRef, b: ir.FieldRef) -> str:
+        if not a.field.varbit:
+            return self._compare("==", a, b)
+        x, y = field_name(a), field_name(b)
+        return f"({x}_n == {y}_n && memcmp({x}, {y}, {x}_n) == 0)"
+
     def _compare(self, name: str, a: ir.Expr, b: ir.Expr) -> str:
-        if _wide_width(a) or _wide_width(b):
-            return self._compare_wide(name, a, b)
+        if _wide_width(a) and _wide_width(a) == _wide_width(b) and not _signed(a, b):
+            n = nbytes(_wide_width(a))
+            return f"(memcmp({self._bytes(a)}, {self._bytes(b)}, {n}) {name} 0)"
         if is_bool(a) and is_bool(b):
             return f"({self.boolean(a)} {name} {self.boolean(b)})"
         ra, rb = bounds(a), bounds(b)
         union = Range(min(ra.low, rb.low), max(ra.high, rb.high))
-        kind = self._type_of(union, f"comparison {name} of values beyond 128 bits")
+        kind = _type_for(union)
+        if kind is None:
+            big.need_known(self, a)
+            big.need_known(self, b)
+            return f"(ss_big_cmp({big.text(self, a)}, {big.text(self, b)}) {name} 0)"
         return f"(({kind})({self.exact(a)}) {name} ({kind})({self.exact(b)}))"
 
-    def _compare_wide(self, name: str, a: ir.Expr, b: ir.Expr) -> str:
-        width = _wide_width(a) or _wide_width(b)
-        n = nbytes(width)
-        if {_wide_width(e) for e in (a, b) if not isinstance(e, ir.Const)} != {width}:
-            raise self.refuse("comparison of a field wider than 128 bits with another width")
-        return f"(memcmp({self.wide(a, n)}, {self.wide(b, n)}, {n}) {name} 0)"
-
-    def wide(self, expr: ir.Expr, n: int) -> str:
-        """A byte string of n bytes."""
-        if isinstance(expr, ir.Const):
-            data = (expr.value % (1 << (8 * n))).to_bytes(n, "big")
-            return f"((const uint8_t[]){{{', '.join(str(b) for b in data)}}})"
-        if isinstance(expr, ir.FieldRef) and is_wide(expr.field.width):
-            return field_name(expr)
-        if isinstance(expr, ir.Param) and is_wide(expr.width):
+    def _bytes(self, expr: ir.Expr) -> str:
+        """The byte string of a wide field or parameter."""
+        if isinstance(expr, ir.Param):
             return self.param(expr.index, expr.width)
-        raise self.refuse("arithmetic on a field wider than 128 bits")
+        assert isinstance(expr, ir.FieldRef)
+        return field_name(expr)
+
+    def wide(self, expr: ir.Expr, width: int) -> str | None:
+        """The byte string of a field or parameter of this width; None for all other values."""
+        return self._bytes(expr) if _wide_width(expr) == width else None
 
     def _type_of(self, r: Range, what: str) -> str:
-        for name, _, low, high in TYPES:
-            if r.fits(low, high):
-                return name
-        raise self.refuse(what)
+        kind = _type_for(r)
+        if kind is None:
+            raise self.refuse(what)
+        return kind
 
     def exact(self, expr: ir.Expr) -> str:
         """The value, in a type of TYPES that holds its bounds."""
@@ -107,6 +121,10 @@ class ExprWriter:
         match expr:
             case ir.FieldRef():
                 return self._field(expr)
+            case ir.StackNext(stack):
+                return f"((uint64_t){next_name(stack)})"
+            case ir.StackLast():
+                return self.exact(expr.value)
             case ir.Param(index, width) if not is_wide(width):
                 return self.param(index, width)
             case ir.Lookahead(offset, width) if width <= 128:
@@ -120,12 +138,12 @@ class ExprWriter:
                     return f"(({kind})({self.low(expr, bits)}))"
                 return self._operation(expr, kind)
             case _:
-                raise self.refuse("arithmetic on a field wider than 128 bits")
+                raise self.refuse("a value beyond 128 bits here")
 
     def _field(self, ref: ir.FieldRef) -> str:
         width = ref.field.width
         if is_wide(width):
-            raise self.refuse("arithmetic on a field wider than 128 bits")
+            raise self.refuse("a value beyond 128 bits here")
         if ref.field.signed:
             kind = "int64_t" if width <= 64 else "ss_s128"
             return f"(({kind})ss_sign_extend({field_name(ref)}, {width}))"
@@ -150,7 +168,8 @@ class ExprWriter:
                 return f"(({kind})ss_sign_extend({self.low(a, bits)}, {width}))"
             case ir.Op("sat_cast" | "usat_cast", (a, _)):
                 r = bounds(expr)
-                self._type_of(bounds(a), _describe(a))
+                if _type_for(bounds(a)) is None:
+                    return f"(({kind})ss_big_low({big.text(self, expr)}))"
                 text = self.exact(
                     ir.Op("?", (ir.Op("<", (a, ir.Const(r.low))), ir.Const(r.low), a))
                 )
@@ -164,7 +183,11 @@ class ExprWriter:
                 raise self.refuse(f"operation {expr.name} with these operands")
 
     def _shift_right(self, a: ir.Expr, b: ir.Expr, kind: str) -> str:
-        wide = self._type_of(bounds(a), _describe(a))
+        wide = _type_for(bounds(a))
+        if wide is None or bounds(b).high >= 1 << 64:
+            moved = f"ss_big_shr({big.text(self, a)}, {big.shift(self, b)})"
+            big.need_known(self, a)
+            return f"(({kind})ss_big_low({moved}))"
         bits = 128 if "128" in wide else 64
         value, shift = self.exact(a), bounds(b)
         if shift.low < 0:
@@ -183,12 +206,26 @@ class ExprWriter:
         match expr:
             case ir.Const(value):
                 return literal(value, bits)
+            case ir.StackLast():
+                return self.low(expr.value, bits)
+            case ir.FieldRef() | ir.Param() if _wide_width(expr):
+                n, at = nbytes(_wide_width(expr)), self._bytes(expr)
+                low = f"ss_wide_word({at}, {n}, 0)"
+                return (
+                    low if bits == 64 else f"(((ss_u128)ss_wide_word({at}, {n}, 1) << 64) | {low})"
+                )
+            case ir.Lookahead(offset, width) if width > 128:
+                return f"(({kind}){self.lookahead(offset + width - bits, bits)})"
             case ir.Op("~", (a,)):
                 return f"(~({kind})({self.low(a, bits)}))"
             case ir.Op("<<", (a, b)):
                 shift = bounds(b)
                 if shift.low < 0:
                     raise self.refuse("shift by a negative number")
+                if shift.high >= 1 << 64:
+                    amount = big.shift(self, b)
+                    value = f"({kind})({self.low(a, bits)})"
+                    return f"({amount} >= {bits} ? ({kind})0 : {value} << {amount})"
                 text = f"(({kind})({self.low(a, bits)}) << {self.exact(b)})"
                 if shift.high < bits:
                     return text
@@ -200,8 +237,19 @@ class ExprWriter:
                 )
             case ir.Op(name, (a, b)) if name in RING:
                 return f"(({kind})({self.low(a, bits)}) {name} ({kind})({self.low(b, bits)}))"
+            case ir.Op() if not is_bool(expr) and _type_for(bounds(expr)) is None:
+                return f"(({kind})ss_big_low({big.text(self, expr)}))"
             case _:
                 return f"(({kind})({self.exact(expr)}))"
+
+
+def _type_for(r: Range) -> str | None:
+    """The first type of TYPES that holds the range."""
+    return next((name for name, _, low, high in TYPES if r.fits(low, high)), None)
+
+
+def _signed(*exprs: ir.Expr) -> bool:
+    return any(isinstance(e, ir.FieldRef) and e.field.signed for e in exprs)
 
 
 def _wide_width(expr: ir.Expr) -> int:

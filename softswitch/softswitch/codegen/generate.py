@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from softswitch.bmv2 import ir
-from softswitch.codegen import checksums, control, lifecycle, parser, phv, superpackets
+from softswitch.codegen import big, checksums, control, lifecycle, parser, phv, superpackets
 from softswitch.codegen.actions import ActionWriter
 from softswitch.codegen.trace import Trace
 
@@ -19,6 +19,8 @@ def generate(program: ir.Program, *, trace: bool = False) -> str:
     out = [
         '#include "ss.h"',
         '#include "ss_hash.h"',
+        f"#define SS_BIG_WORDS {big.words(program)}",
+        '#include "ss_big.h"',
         "#include <stdio.h>",
         *tracing.include(),
         *phv.declare(program),

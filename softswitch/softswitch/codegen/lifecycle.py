@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from softswitch.bmv2 import ir
 from softswitch.codegen import digests, phv
-from softswitch.codegen.naming import field_name, literal, valid_name
+from softswitch.codegen.naming import field_name, header_bytes, literal, valid_name
 from softswitch.codegen.trace import Trace
 
 QUEUE = 16
@@ -152,13 +152,13 @@ class LifecycleWriter:
         out = ["static uint32_t headers_len(const struct phv *p)", "{", "    uint32_t n = 0;"]
         out.append("    (void)p;")
         for header in self._program.deparse_order:
-            out.append(f"    n += {valid_name(header)} ? {header.width // 8} : 0;")
+            out.append(f"    n += {valid_name(header)} ? {header_bytes(header)} : 0;")
         out += ["    return n;", "}"]
         out += ["static void emit(const struct phv *p, uint8_t *at)", "{", "    (void)p; (void)at;"]
         for header in self._program.deparse_order:
             out.append(f"    if ({valid_name(header)}) {{")
             out += [f"        {line}" for line in phv.emit_header(header, "at")]
-            out += [f"        at += {header.width // 8};", "    }"]
+            out += [f"        at += {header_bytes(header)};", "    }"]
         return [
             *out,
             "}",

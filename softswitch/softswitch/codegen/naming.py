@@ -3,7 +3,7 @@
 
 A field of up to 64 bits is the smallest unsigned integer that holds it, up to 128 bits an
 `ss_u128`, and a wider one a byte string in network byte order, right-aligned. Signed fields hold
-their two's complement.
+their two's complement. A varbit field is a byte string of its greatest length, and its length.
 """
 
 from __future__ import annotations
@@ -43,6 +43,29 @@ def field_name(ref: ir.FieldRef, phv: str = "p") -> str:
 
 def valid_name(header: ir.Header, phv: str = "p") -> str:
     return f"{phv}->v.h{header.index}"
+
+
+def varbit_bytes(ref: ir.FieldRef, phv: str = "p") -> str:
+    """Where the present length of a varbit field is kept."""
+    return f"{field_name(ref, phv)}_n"
+
+
+def header_bytes(header: ir.Header, phv: str = "p") -> str:
+    """How long a header is, as C text."""
+    if header.varbit is None:
+        return str(header.width // 8)
+    return f"({header.width // 8} + {varbit_bytes(ir.FieldRef(header, header.varbit), phv)})"
+
+
+def next_name(stack: ir.Stack) -> str:
+    """How many elements of a stack count as filled."""
+    return f"p->v.n{stack.index}"
+
+
+def set_valid(header: ir.Header) -> str:
+    """Statements that make a header valid, and the other members of its union invalid."""
+    others = "".join(f" p->v.h{index} = 0;" for index in header.siblings)
+    return f"{valid_name(header)} = 1;{others}"
 
 
 def literal(value: int, bits: int) -> str:

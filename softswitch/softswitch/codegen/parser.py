@@ -8,7 +8,16 @@ from softswitch.bmv2.parsers import key_width
 from softswitch.codegen import phv
 from softswitch.codegen.actions import ActionWriter, no_params
 from softswitch.codegen.expr import ExprWriter
-from softswitch.codegen.naming import field_name, is_wide, literal, nbytes, valid_name
+from softswitch.codegen.naming import (
+    field_name,
+    header_bytes,
+    is_wide,
+    literal,
+    nbytes,
+    next_name,
+    set_valid,
+    valid_name,
+)
 from softswitch.codegen.trace import Trace
 from softswitch.errors import UnsupportedConstruct
 
@@ -23,6 +32,8 @@ def function(program: ir.Program, actions: ActionWriter, trace: Trace) -> list[s
         "                  const uint8_t *cur, uint32_t left)",
         "{",
         "    uint32_t steps = 0;",
+        "    uint64_t vl_ = 0;",
+        "    (void)vl_;",
         f"    p->k.parser_error = {program.errors['NoError']};",
         "    (void)ctx; (void)s; (void)steps;",
         *trace.parser_start(),
@@ -78,25 +89,34 @@ class ParserWriter:
     def _checks(self, *exprs: ir.Expr) -> list[str]:
         """A lookahead past the end of the packet is an error, before anything is evaluated."""
         need = 0
+        stacks: dict[str, None] = {}
         todo = list(exprs)
         while todo:
             expr = todo.pop()
             if isinstance(expr, ir.Lookahead):
                 need = max(need, (expr.offset + expr.width + 7) // 8)
+            elif isinstance(expr, ir.StackLast):
+                stacks[next_name(expr.stack)] = None
             elif isinstance(expr, ir.Op):
                 todo += expr.args
-        return [self._short(str(need))] if need else []
+        error = self._program.errors["StackOutOfBounds"]
+        out = [f"if (!{name}) {{ p->k.parser_error = {error}; goto done; }}" for name in stacks]
+        return [*out, *([self._short(str(need))] if need else [])]
 
     def _op(self, op: ir.ParserOp) -> list[str]:
         match op:
-            case ir.Extract(header):
-                size = header.width // 8
-                return [
-                    self._short(str(size)),
-                    *phv.load_header(header, "cur"),
-                    f"{valid_name(header)} = 1;",
-                    f"cur += {size}; left -= {size};",
-                ]
+            case ir.Extract(header, length):
+                return [*self._length(length), *self._extract(header, length)]
+            case ir.ExtractNext(stack, length):
+                error = self._program.errors["StackOutOfBounds"]
+                full = f"{next_name(stack)} >= {len(stack.headers)}"
+                out = [f"if ({full}) {{ p->k.parser_error = {error}; goto done; }}"]
+                out += self._length(length)
+                out.append(f"switch ({next_name(stack)}) {{")
+                for i, header in enumerate(stack.headers):
+                    lines = self._extract(header, length)
+                    out += [f"case {i}: {{", *(f"    {line}" for line in lines), "    break; }"]
+                return [*out, "}", f"{next_name(stack)}++;"]
             case ir.Set(target, value):
                 return [*self._checks(value), phv.store(target, value, self._writer)]
             case ir.Verify(condition, error):
@@ -122,9 +142,42 @@ class ParserWriter:
                     raise UnsupportedConstruct(f"{call.op} in a parser", call.location)
                 return self._actions.primitive(call, None)
 
+    def _length(self, length: ir.Expr | None) -> list[str]:
+        """`vl_`: bytes of the varbit field that is extracted next."""
+        if length is None:
+            return []
+        invalid = self._program.errors["ParserInvalidArgument"]
+        return [
+            *self._checks(length),
+            f"vl_ = {self._writer.low(length, 64)};",
+            f"if (vl_ % 8) {{ p->k.parser_error = {invalid}; goto done; }}",
+            "vl_ /= 8;",
+        ]
+
+    def _extract(self, header: ir.Header, length: ir.Expr | None) -> list[str]:
+        size = str(header.width // 8)
+        out: list[str] = []
+        if header.varbit is not None:
+            name = field_name(ir.FieldRef(header, header.varbit))
+            given = "0" if length is None else "vl_"
+            if length is not None:
+                most = header.fields[header.varbit].width // 8
+                error = self._program.errors["HeaderTooShort"]
+                out.append(self._short("vl_"))
+                out.append(self._short(f"{size} + vl_"))
+                out.append(f"if (vl_ > {most}) {{ p->k.parser_error = {error}; goto done; }}")
+            out.append(f"{name}_n = (uint32_t){given};")
+        return [
+            self._short(size),
+            *out,
+            *phv.load_header(header, "cur"),
+            set_valid(header),
+            f"cur += {header_bytes(header)}; left -= {header_bytes(header)};",
+        ]
+
     def _select(self, state: ir.ParseState) -> list[str]:
         out = self._trace.select(state)
-        out += self._checks(*(part for part in state.key if isinstance(part, ir.Lookahead)))
+        out += self._checks(*(part for part in state.key if not isinstance(part, ir.Valid)))
         for t in state.transitions:
             target = "done" if t.next_state is None else f"s{t.next_state}"
             tests = [] if t.value is None else self._tests(state, t.value, t.mask)
@@ -149,9 +202,7 @@ class ParserWriter:
             tests += self._test(part, width, want, bits & ((1 << width) - 1))
         return tests
 
-    def _test(
-        self, part: ir.FieldRef | ir.Valid | ir.Lookahead, width: int, want: int, mask: int
-    ) -> list[str]:
+    def _test(self, part: ir.KeyPart, width: int, want: int, mask: int) -> list[str]:
         if is_wide(width):
             return self._test_wide(part, width, want, mask)
         bits = 64 if width <= 64 else 128
@@ -160,15 +211,17 @@ class ParserWriter:
                 text = field_name(part)
             case ir.Valid(header):
                 text = valid_name(header)
+            case ir.StackLast():
+                text = self._writer.low(part, bits)
             case ir.Lookahead(offset, _):
                 text = phv.bits_text("cur", offset, width)
         if mask != (1 << width) - 1:
             text = f"({text} & {literal(mask, bits)})"
         return [f"{text} == {literal(want, bits)}"]
 
-    def _test_wide(
-        self, part: ir.FieldRef | ir.Valid | ir.Lookahead, width: int, want: int, mask: int
-    ) -> list[str]:
+    def _test_wide(self, part: ir.KeyPart, width: int, want: int, mask: int) -> list[str]:
+        if isinstance(part, ir.StackLast):
+            raise UnsupportedConstruct(f"select on a stack's field of {width} bits")
         tests: list[str] = []
         for i in range((width + 63) // 64):
             piece = mask >> (64 * i) & (2**64 - 1)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from softswitch.bmv2 import ir
+from softswitch.codegen import big
 from softswitch.codegen.expr import ExprWriter
 from softswitch.codegen.naming import (
     field_name,
@@ -11,7 +12,9 @@ from softswitch.codegen.naming import (
     literal,
     mask_literal,
     nbytes,
+    set_valid,
     storage_type,
+    valid_name,
 )
 from softswitch.codegen.ranges import bounds, unsigned
 
@@ -24,6 +27,7 @@ def declare(program: ir.Program) -> list[str]:
     out += _members([h for h in program.headers if not h.is_metadata])
     out += ["};", "struct validity {", "    uint8_t unused;"]
     out += [f"    uint8_t h{h.index};" for h in program.headers]
+    out += [f"    uint16_t n{s.index};" for s in program.stacks]
     out += [
         "};",
         "/* What is known of the packet besides its fields; lists and session are requests. */",
@@ -48,7 +52,10 @@ def _members(headers: list[ir.Header]) -> list[str]:
     for header in headers:
         for i, item in enumerate(header.fields):
             name = f"h{header.index}_{i}"
-            if is_wide(item.width):
+            if item.varbit:
+                out.append(f"    uint32_t {name}_n;")
+                out.append(f"    uint8_t {name}[{item.width // 8}];")
+            elif is_wide(item.width):
                 out.append(f"    uint8_t {name}[{nbytes(item.width)}];")
             else:
                 out.append(f"    {storage_type(item.width)} {name};")
@@ -59,19 +66,10 @@ def store(target: ir.FieldRef, value: ir.Expr, writer: ExprWriter) -> str:
     """One C statement that truncates the value to the field, as BMv2 does on assignment."""
     width, name = target.field.width, field_name(target)
     if is_wide(width):
-        n = nbytes(width)
-        if isinstance(value, ir.Const):
-            value = ir.Const(value.value % (1 << width))
-        narrow = _width_of(value)
-        if narrow is not None and narrow != width:
-            if is_wide(narrow):
-                raise writer.refuse("assignment between two widths beyond 128 bits")
-            return (
-                f"{{ ss_u128 x_ = {writer.low(value, 128)}; memset({name}, 0, {n});"
-                f" ss_store({name} + {n - 16}, 8, (uint64_t)(x_ >> 64));"
-                f" ss_store({name} + {n - 8}, 8, (uint64_t)x_); }}"
-            )
-        return f"memmove({name}, {writer.wide(value, n)}, {n});"
+        same = writer.wide(value, width)
+        if same is None:
+            return big.store(writer, target, value)
+        return f"memmove({name}, {same}, {nbytes(width)});"
     bits = 64 if width <= 64 else 128
     text = writer.low(value, bits)
     if width != bits and not bounds(value).fits(*unsigned(width)):
@@ -79,20 +77,13 @@ def store(target: ir.FieldRef, value: ir.Expr, writer: ExprWriter) -> str:
     return f"{name} = ({storage_type(width)})({text});"
 
 
-def _width_of(value: ir.Expr) -> int | None:
-    """Width of a value that is not computed; None for constants and results."""
-    if isinstance(value, ir.FieldRef):
-        return value.field.width
-    if isinstance(value, ir.Param | ir.Lookahead):
-        return value.width
-    return None if isinstance(value, ir.Const) else 128
-
-
 def zero(header: ir.Header) -> list[str]:
     out: list[str] = []
     for i, item in enumerate(header.fields):
         name = field_name(ir.FieldRef(header, i))
-        if is_wide(item.width):
+        if item.varbit:
+            out.append(f"{name}_n = 0;")
+        elif is_wide(item.width):
             out.append(f"memset({name}, 0, {nbytes(item.width)});")
         else:
             out.append(f"{name} = 0;")
@@ -102,9 +93,23 @@ def zero(header: ir.Header) -> list[str]:
 def copy(dst: ir.FieldRef, src: ir.FieldRef, to: str = "p", frm: str = "p") -> str:
     """Between fields of the same width, perhaps of two header vectors."""
     a, b = field_name(dst, to), field_name(src, frm)
+    if dst.field.varbit:
+        fits = f"(uint32_t)ss_min64({b}_n, {dst.field.width // 8})"
+        return f"{a}_n = {fits}; memmove({a}, {b}, {a}_n);"
     if is_wide(dst.field.width):
         return f"memmove({a}, {b}, {nbytes(dst.field.width)});"
     return f"{a} = {b};"
+
+
+def copy_header(dst: ir.Header, src: ir.Header) -> list[str]:
+    """Fields and validity; of an invalid header its validity only."""
+    fields = [copy(ir.FieldRef(dst, i), ir.FieldRef(src, i)) for i in range(len(dst.fields))]
+    return [
+        f"if ({valid_name(src)}) {{",
+        f"    {set_valid(dst)}",
+        *(f"    {line}" for line in fields),
+        f"}} else {valid_name(dst)} = 0;",
+    ]
 
 
 def bits_text(at: str, offset: int, width: int) -> str:
@@ -131,7 +136,10 @@ def load_header(header: ir.Header, at: str) -> list[str]:
     out: list[str] = []
     for i, item in enumerate(header.fields):
         name = field_name(ir.FieldRef(header, i))
-        if not is_wide(item.width):
+        if item.varbit:  # its length has been set
+            out.append(f"memcpy({name}, {at} + {item.offset // 8}, {name}_n);")
+            at = f"({at} + {name}_n)"
+        elif not is_wide(item.width):
             out.append(
                 f"{name} = ({storage_type(item.width)}){bits_text(at, item.offset, item.width)};"
             )
@@ -148,6 +156,11 @@ def emit_header(header: ir.Header, at: str) -> list[str]:
     out: list[str] = []
     group: list[int] = []
     for i, item in enumerate(header.fields):
+        if item.varbit:
+            name = field_name(ir.FieldRef(header, i))
+            out.append(f"memcpy({at} + {item.offset // 8}, {name}, {name}_n);")
+            at = f"({at} + {name}_n)"
+            continue
         group.append(i)
         if (item.offset + item.width) % 8 == 0:
             out += _emit_group(header, group, at)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from softswitch.bmv2 import ir
 
-LIMIT = 1 << 300
+LIMIT = 1 << 4096
 """Stands for infinity: beyond every type of C."""
 
 
@@ -42,7 +42,7 @@ def clamp(low: int, high: int) -> Range:
 
 def is_bool(expr: ir.Expr) -> bool:
     match expr:
-        case ir.BoolConst() | ir.Valid() | ir.HeaderEqual():
+        case ir.BoolConst() | ir.Valid() | ir.HeaderEqual() | ir.VarbitEqual():
             return True
         case ir.Op(name, args):
             if name == "?":
@@ -61,6 +61,10 @@ def bounds(expr: ir.Expr) -> Range:
             return (signed if expr.field.signed else unsigned)(expr.field.width)
         case ir.Param(_, width) | ir.Lookahead(_, width):
             return unsigned(width)
+        case ir.StackNext(stack):
+            return Range(0, len(stack.headers))
+        case ir.StackLast():
+            return bounds(expr.value)
         case ir.Op(name, args):
             return _operation(name, args)
         case _:
@@ -78,7 +82,7 @@ def _operation(name: str, args: tuple[ir.Expr, ...]) -> Range:
         return clamp(-a.high - 1, -a.low - 1)
     if name in ("two_comp_mod", "sat_cast", "usat_cast"):
         width = args[1].value if isinstance(args[1], ir.Const) else 0
-        if not 1 <= width <= 128:
+        if not 1 <= width <= 2048:
             return INFINITE
         return unsigned(width) if name == "usat_cast" else signed(width)
     return _binary(name, a, bounds(args[1]))
@@ -100,12 +104,12 @@ def _binary(name: str, a: Range, b: Range) -> Range:
             low = 0 if a.low >= 0 and b.low >= 0 else -(1 << bits)
             return clamp(low, (1 << bits) - 1)
         case "<<":
-            if b.low < 0 or b.high > 300:
+            if b.low < 0 or b.high > 4096:
                 return INFINITE if a.low < 0 else Range(0, LIMIT)
             corners = [v << s for v in a for s in b]
             return clamp(min(corners), max(corners))
         case ">>" if b.low >= 0:
-            corners = [v >> min(s, 400) for v in a for s in b]
+            corners = [v >> min(s, 4200) for v in a for s in b]
             return Range(min(corners), max(corners))
         case "/" | "%" if a.low >= 0 and b.low >= 0:
             return Range(0, a.high if name == "/" else max(min(a.high, b.high), 0))

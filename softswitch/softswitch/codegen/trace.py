@@ -44,10 +44,12 @@ class Trace:
     def parser_op(self, op: ir.ParserOp) -> list[str]:
         if isinstance(op, ir.Extract):
             return self.line("D", f"Extracting header {_quoted(op.header.name)}")
+        if isinstance(op, ir.ExtractNext):
+            return self.line("D", f"Extracting to header stack {_quoted(op.stack.name)}")
         return []
 
     def select(self, state: ir.ParseState) -> list[str]:
-        parts = [part for part in state.key if not isinstance(part, ir.Lookahead)]
+        parts = [part for part in state.key if isinstance(part, ir.FieldRef | ir.Valid)]
         if not self.on or not parts or len(parts) != len(state.key):
             return []
         said = c_string(f"Parser state {_quoted(state.name)}: key is ".replace("%", "%%") + "%s")

@@ -25,7 +25,8 @@ from softswitch.program import Program
 
 from softswitch import compiler
 
-from .builder import Builder, Json, assign, call, const, field, header, named, op, std, whole
+from .builder import Builder, Json, assign, call, const, field, header, op, std, whole
+from .conftest import Runner, sent
 
 INFO = {"filename": "prog.p4", "line": 12, "column": 3}
 
@@ -45,8 +46,7 @@ def refused(data: bytes) -> UnsupportedConstruct:
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
-        ("header_stacks", {"name": "st"}, "header stack st"),
-        ("header_unions", {"name": "un"}, "header union un"),
+        ("header_union_stacks", {"name": "st"}, "header union stack st"),
         ("parse_vsets", {"name": "vs"}, "parser value set vs"),
         ("extern_instances", {"name": "ex"}, "extern instance ex"),
         (
@@ -75,17 +75,16 @@ def test_what_is_not_supported_is_named_with_its_line(key: str, value: Json, wha
     ("primitive", "what"),
     [
         (call("add_header_fast", header("h"), line=7), "primitive add_header_fast"),
-        (call("push", named("header_stack", "s"), const(1), line=7), "primitive push"),
         (
-            assign(field("h", "a"), whole(op("last_stack_index", None, header("h")))),
-            "operation 'last_stack_index'",
+            assign(field("h", "a"), whole(op("access_union_header", None, header("h")))),
+            "operation 'access_union_header'",
         ),
         (
             assign(
                 field("h", "a"),
-                whole(op("==", op("<<", const(1), const(140)), op("*", const(-3), const(7)))),
+                whole(op("==", op("<<", const(1), const(5000)), op("*", const(-3), const(7)))),
             ),
-            "comparison == of values beyond 128 bits",
+            "a value without bounds",
         ),
     ],
 )
@@ -104,8 +103,10 @@ def test_unsupported_tables() -> None:
     builder.table("t", [("h", "a", "exact")], [act], type="psa", source_info=INFO)
     assert refused(builder.json()).construct == "table t of type psa"
     builder = base()
-    builder.headers["h"].append(("v", "*"))
-    assert refused(builder.json()).construct == "varbit field h_t.v"
+    builder.headers["h"] += [("odd", 4), ("v", "*")]
+    assert refused(builder.json()).construct.startswith("varbit field h_t.v that does not begin")
+    builder.headers["h"] = [("odd", 4)]
+    assert refused(builder.json()).construct == "header h of 4 bits (not whole bytes)"
 
 
 Change = Callable[[Json], None]
@@ -163,11 +164,16 @@ def test_not_a_program(data: bytes) -> None:
         loader.load(data)
 
 
-def test_a_backward_jump_is_refused() -> None:
+def test_an_endless_loop_of_an_action_is_left_and_logged(run: Runner) -> None:
     builder = base()
+    builder.statements(assign(field("h", "a"), op("+", field("h", "a"), const(1))))
     builder.statements(call("_jump", const(0)))
-    with pytest.raises(BadProgram, match="backwards"):
-        generate(loader.load(builder.json()))
+    plane = run(builder)
+    plane.inject(0, b"\x05\x00")
+    assert sent(plane, 1) == [b"\x06\x00"]
+    assert plane.read_log(0) == [
+        "action tbl_ingress_2_act: left after 65536 rounds of its loops",
+    ]
 
 
 def test_random_damage_never_gets_past_the_loader() -> None:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random packets through softswitch and BMv2: the same frames must leave on the same ports.
+
+Runs where simple_switch_grpc is on the PATH, and says that it does not otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from . import bmv2
+from .conftest import CPU_PORT, PROGRAMS, Runner, through
+
+PACKETS = 400
+Make = Callable[[random.Random], bytes]
+
+
+def stacks(rng: random.Random) -> bytes:
+    """An operation and up to five labels, some of them without an end."""
+    op = rng.choice([0xE0, 0xF0, 0, 0, 0]) | rng.randrange(14)
+    out = bytes([op, rng.randrange(8), 0, 0])
+    if op >= 0xF0:
+        out += rng.randbytes(1)
+    labels = rng.randrange(7)
+    same = rng.randbytes(3)
+    for i in range(labels):
+        body = rng.choice([same, rng.randbytes(3)])
+        last = body[2] & 0xFE | (i == labels - 1 and rng.random() < 0.8)
+        out += body[:2] + bytes([last, rng.choice([0, 1, 64, 255, 9])])
+    return cut(rng, out + rng.randbytes(rng.randrange(9)))
+
+
+def varbits(rng: random.Random) -> bytes:
+    words = rng.choice([0, 1, 2, 2, 3, 4, 7, 12, 15])
+    version = rng.choice([4, 4, 4, 6])
+    out = bytes([version << 4 | words, rng.choice([0xEE, 5, 6])]) + rng.randbytes(2)
+    out += rng.randbytes(max(words - 2, 0) * 4) + rng.randbytes(2)
+    value = rng.randbytes(8)
+    for _ in range(rng.randrange(1, 4)):
+        bits = rng.choice([8, 16, 16, 16, 24, 64, 64, 72, 9, 0])
+        out += bytes([bits]) + rng.choice([value, rng.randbytes(9)])[: bits // 8]
+    if rng.random() < 0.6:
+        out += b"\0"
+    return cut(rng, out + rng.randbytes(rng.randrange(5)))
+
+
+def unions(rng: random.Random) -> bytes:
+    return cut(rng, rng.randbytes(2) + rng.randbytes(rng.choice([2, 4, 5, 7, 9, 10, 12, 20])))
+
+
+def numbers(*sizes: int) -> Make:
+    """Fields of so many bytes, often at the ends of their range."""
+
+    def make(rng: random.Random) -> bytes:
+        out = b""
+        for size in sizes:
+            edge = rng.choice([0, 1, -1, 1 << (8 * size - 1), (1 << (8 * size - 1)) - 1, 5])
+            value = rng.choice([edge, rng.getrandbits(8 * size), rng.randrange(256)])
+            out += (value % (1 << 8 * size)).to_bytes(size, "big")
+        return out
+
+    return make
+
+
+def cut(rng: random.Random, frame: bytes) -> bytes:
+    """Now and then a frame ends too early."""
+    return frame[: rng.randrange(1, len(frame))] if rng.random() < 0.15 else frame
+
+
+CASES: dict[str, Make] = {
+    "stacks": stacks,
+    "varbits": varbits,
+    "unions": unions,
+    "arithmetic": numbers(1, 1, 1, 2, 2, 8, 8, 8, 16, 16, 1),
+    "wide": numbers(1, 1, 25, 25, 64, 20, 1),
+}
+
+
+@pytest.fixture
+def reference() -> None:
+    if not bmv2.is_there():
+        pytest.skip(f"{bmv2.SWITCH} is not on the PATH: nothing to compare with")
+
+
+@pytest.mark.usefixtures("reference")
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_as_bmv2(run: Runner, name: str) -> None:
+    rng = random.Random(name)
+    frames = [(rng.randrange(8), CASES[name](rng)) for _ in range(PACKETS)]
+    plane = run(name)
+    with bmv2.bmv2(PROGRAMS / name, CPU_PORT) as judge:
+        theirs = judge.send(frames)
+        assert any(theirs), "BMv2 sent nothing at all"
+        for (port, frame), expected in zip(frames, theirs, strict=True):
+            got = by_port(through(plane, frame, port))
+            if got != expected:
+                expected = judge.send_one(port, frame)
+            assert got == expected, f"port {port}, frame {frame.hex()}"
+
+
+def by_port(sent: bmv2.Sent) -> bmv2.Sent:
+    return sorted(sent, key=lambda item: item[0])
