@@ -4,7 +4,14 @@
 from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.format import conntrack_line
 from p4ct.conntrack.fragments import FragmentDropped, FragmentLimits, Reassembler
-from p4ct.conntrack.result import ConntrackFull, ConntrackInvalid, CtResult
+from p4ct.conntrack.nat import NatRange
+from p4ct.conntrack.result import (
+    ConntrackFull,
+    ConntrackInvalid,
+    CtResult,
+    NatExhausted,
+    TupleTaken,
+)
 from p4ct.conntrack.state import CtState, Event, FlowState, TcpState
 from p4ct.conntrack.timeouts import Timeouts
 from p4ct.conntrack.tracker import Tracker
@@ -20,10 +27,13 @@ __all__ = [
     "FlowState",
     "FragmentDropped",
     "FragmentLimits",
+    "NatExhausted",
+    "NatRange",
     "Reassembler",
     "TcpState",
     "Timeouts",
     "Tracker",
     "Tuple",
+    "TupleTaken",
     "conntrack_line",
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from enum import IntEnum
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from p4ct.conntrack.eviction import Link, Queue
 from p4ct.conntrack.numbers import Numbers, start_and_counters, unpack
@@ -27,6 +27,10 @@ _PORT_PROTOCOLS = (PROTO_TCP, PROTO_UDP)
 
 Key = bytes
 """See `Tuple.key`. (In `Connection`, `bytes` is a counter.)"""
+
+
+SNAT, DNAT = 0x40, 0x80
+"""What is translated, with the bits of CtState."""
 
 
 class Direction(IntEnum):
@@ -112,6 +116,9 @@ class Connection(Link):
     A million connections may live: an attribute more costs 8 MB, so what is rare belongs in `Extra`
     and what is only counted in `Numbers`.
     """
+
+    nat: ClassVar[int] = 0
+    """What of its packets is translated: SNAT and DNAT of CtState. See `connection_class`."""
 
     __slots__ = (
         "alive",
@@ -277,3 +284,26 @@ class Connection(Link):
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} zone={self.zone} {self.state_name} {self.original}>"
+
+
+class _SourceTranslated(Connection):
+    __slots__ = ()
+    nat = SNAT
+
+
+class _TargetTranslated(Connection):
+    __slots__ = ()
+    nat = DNAT
+
+
+class _BothTranslated(Connection):
+    __slots__ = ()
+    nat = SNAT | DNAT
+
+
+_CLASSES = {kind.nat: kind for kind in (_SourceTranslated, _TargetTranslated, _BothTranslated)}
+
+
+def connection_class(nat: int) -> type[Connection]:
+    """The class of connections with these bits of NAT: what is so few takes no room in others."""
+    return _CLASSES.get(nat, Connection)

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp
+from p4ct.conntrack.connection import Connection, Direction, Tuple, connection_class, is_icmp
+from p4ct.conntrack.nat import nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
-from p4ct.conntrack.result import ConntrackFull
+from p4ct.conntrack.result import ConntrackFull, TupleTaken
 from p4ct.conntrack.saved import Saved
 from p4ct.conntrack.state import CLOSING, Event, FlowState, TcpState
 from p4ct.conntrack.table import ConnectionTable
@@ -148,6 +149,14 @@ class Lifecycle:
         """Are there flushed connections that were not destroyed yet?"""
         return self._connections.flushing
 
+    def set_mark(self, conn: Connection, mark: int, label: int, now: float) -> None:
+        """Give a connection another mark (32 bits) and label (128 bits)."""
+        if (mark, label) == (conn.mark, conn.label):
+            return
+        conn.mark, conn.label = mark, label
+        if self.on_event is not None:
+            self.on_event(Event.MARK, conn, now)
+
     # --- offload ---------------------------------------------------------------------------
 
     def hold(self, conn: Connection, handle: object) -> None:
@@ -210,7 +219,8 @@ class Lifecycle:
         """Bring back a connection that was offloaded before a restart: replied, assured, liberal.
 
         state None means ESTABLISHED for TCP, STREAM for UDP, REPLIED otherwise. A connection that
-        is known already is returned as it is. Raises ConntrackFull.
+        is known already is returned as it is. Raises ConntrackFull, and TupleTaken if its answers
+        belong to another connection.
         """
         known = self._connections.find(original, zone)
         if known is not None:
@@ -221,7 +231,9 @@ class Lifecycle:
             state = TcpState.ESTABLISHED if tcp else stream
         if isinstance(state, TcpState) is not tcp:
             raise ValueError(f"{state!r} is no state of IP protocol {original.proto}")
-        conn = self._new_connection(zone, original, reply, state, now)
+        if self._connections.find(reply, zone) is not None:
+            raise TupleTaken(f"a connection with {reply} is there already")
+        conn = self._new_connection(zone, original, reply, state, now, nat_bits(original, reply))
         conn.mark = mark
         conn.label = label
         conn.seen_reply = conn.assured = True
@@ -242,7 +254,9 @@ class Lifecycle:
         zone = saved.zone
         if any(self._connections.find(own, zone) for own in (saved.original, saved.reply)):
             return False
-        conn = self._new_connection(zone, saved.original, saved.reply, saved.state, now)
+        original, reply = saved.original, saved.reply
+        nat = nat_bits(original, reply)
+        conn = self._new_connection(zone, original, reply, saved.state, now, nat)
         conn.mark = saved.mark
         conn.label = saved.label
         conn.seen_reply, conn.assured = saved.seen_reply, saved.assured
@@ -259,11 +273,18 @@ class Lifecycle:
     # --- inside ----------------------------------------------------------------------------
 
     def _new_connection(
-        self, zone: int, original: Tuple, reply: Tuple, state: TcpState | FlowState, now: float
+        self,
+        zone: int,
+        original: Tuple,
+        reply: Tuple,
+        state: TcpState | FlowState,
+        now: float,
+        nat: int = 0,
     ) -> Connection:
         self._last_id += 1
         table = self._connections.table(zone, original.version, original.proto)
-        return Connection(self._last_id, table, original.key(), reply.key(), state, now)
+        make = connection_class(nat)
+        return make(self._last_id, table, original.key(), reply.key(), state, now)
 
     def _insert(self, conn: Connection, now: float) -> None:
         """Make a connection known and start its timer; raises ConntrackFull."""

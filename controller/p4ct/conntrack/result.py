@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from p4ct.conntrack.connection import Connection, Direction
+from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.state import CtState
 
 
@@ -15,6 +15,17 @@ class ConntrackInvalid(ValueError):
     """commit() of a packet that is +inv: there is no connection that it could create."""
 
 
+class NatExhausted(Exception):
+    """commit() found no free tuple in the range of nat(); the packet must be dropped."""
+
+
+class TupleTaken(Exception):
+    """commit() without nat(): the answers would belong to another connection. Drop the packet.
+
+    Linux finds this when it confirms a connection (`__nf_conntrack_confirm`) and drops, too.
+    """
+
+
 class CtResult:
     """The answer for one packet.
 
@@ -24,9 +35,10 @@ class CtResult:
     direction: of the packet in that connection (ORIGINAL for +new).
     zone: the zone asked.   reason: why it is +inv, else "".
     key, table: where commit() stores it; of no use elsewhere.
+    target: what the packet will become if its connection is committed; set by `preview` only.
     """
 
-    __slots__ = ("connection", "direction", "key", "reason", "state", "table", "zone")
+    __slots__ = ("connection", "direction", "key", "reason", "state", "table", "target", "zone")
 
     def __init__(
         self,
@@ -45,6 +57,7 @@ class CtResult:
         self.reason = reason
         self.key = key
         self.table = table
+        self.target: Tuple | None = None
 
     def __repr__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""

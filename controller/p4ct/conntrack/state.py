@@ -63,9 +63,11 @@ class FlowState(IntEnum):
 
 
 class Event(Enum):
-    """What `Tracker.on_event` is told, as ctnetlink does: UPDATE is a change of state."""
+    """What `Tracker.on_event` is told, as ctnetlink does: UPDATE is a change of state, MARK one of
+    mark or label."""
 
     NEW = "new"
     UPDATE = "update"
     ASSURED = "assured"
+    MARK = "mark"
     DESTROY = "destroy"

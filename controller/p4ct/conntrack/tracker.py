@@ -13,13 +13,15 @@ reassembled; L4 checksums are taken as verified by the NIC.
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from struct import Struct
 
-from p4ct.conntrack.connection import Connection, Direction, is_icmp, tuple_from_key
+from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp, tuple_from_key
 from p4ct.conntrack.icmp import is_echo_request, is_error, quoted_tuple
 from p4ct.conntrack.lifecycle import Lifecycle
+from p4ct.conntrack.nat import NatRange, allocate, nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers
-from p4ct.conntrack.result import ConntrackInvalid, CtResult
+from p4ct.conntrack.result import ConntrackInvalid, CtResult, NatExhausted, TupleTaken
 from p4ct.conntrack.state import CtState, FlowState
 from p4ct.conntrack.table import table_id
 from p4ct.conntrack.tcp import TcpPolicy, begin, first_verdict, tcp_packet
@@ -40,6 +42,7 @@ _EST_REPLY = _EST | CtState.RPL
 _RELATED = CtState.TRK | CtState.REL
 _RELATED_REPLY = _RELATED | CtState.RPL
 _INV = CtState.TRK | CtState.INV
+_STATES = tuple(CtState(number) for number in range(256))
 
 # A UDP connection that is active this long after its start is a stream (nf_conntrack_proto_udp.c).
 UDP_STREAM_AFTER = 2.0
@@ -54,7 +57,8 @@ class Tracker(Lifecycle):
         take half as long again.
     tcp_*: the sysctls nf_conntrack_tcp_*.   timeouts may be replaced while connections live.
     on_event: called after every change with (Event, Connection, now); it must not call the tracker.
-    stats: how often: "invalid", "early_drop", "full".
+    stats: how often: "invalid", "early_drop", "full", "nat_exhausted", "tuple_taken".
+    random: where NAT takes its random numbers from.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Tracker(Lifecycle):
         tcp_max_retrans: int = 3,
         tcp_ignore_invalid_rst: bool = False,
         working_set: int = WORKING_SET,
+        random: Random | None = None,
     ) -> None:
         super().__init__(timeouts or Timeouts(), max_connections, working_set)
         self.tcp_policy = TcpPolicy(
@@ -77,6 +82,8 @@ class Tracker(Lifecycle):
         #: it came without them, and what they alone would refuse is let through.
         self.windows_current = True
         self._tables = self._connections.tables
+        self._random = random or Random()
+        self._salt = self._random.getrandbits(32)
 
     def track(self, pkt: Packet, zone: int, now: float) -> CtResult:
         """Take one packet through ct(zone=): look up, check, update state, timer and counters.
@@ -138,6 +145,8 @@ class Tracker(Lifecycle):
             self._destroy(conn, old.name, now)
         elif replied or conn.protocol_state is not old or conn.assured is not assured:
             self._changed(conn, old, assured, now)
+        if conn.nat:
+            state = _STATES[int(state) | conn.nat]
         return CtResult(state, conn, direction, zone)
 
     def peek(self, pkt: Packet, zone: int, now: float) -> CtResult:
@@ -161,29 +170,44 @@ class Tracker(Lifecycle):
             return CtResult(_INV, None, _ORIGINAL, zone, INVALID_REASON[verdict])
         if verdict is Verdict.REOPEN:
             return self._unknown(pkt, zone, number, key, now)
+        state = _EST if conn.seen_reply else _NEW
         if direction is _REPLY:
-            return CtResult(_EST_REPLY, conn, direction, zone)
-        return CtResult(_EST if conn.seen_reply else _NEW, conn, direction, zone)
+            state = _EST_REPLY
+        if conn.nat:
+            state = _STATES[int(state) | conn.nat]
+        return CtResult(state, conn, direction, zone)
 
-    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection:
+    def commit(
+        self,
+        result: CtResult,
+        pkt: Packet,
+        now: float,
+        *,
+        nat: NatRange | None = None,
+        force: bool = False,
+    ) -> Connection:
         """ct(commit): store the connection that `result`, from track of this packet, calls +new.
 
         The packet that creates a connection is counted in it. A result that has a connection is
-        left alone. Sets `result.connection`. Raises ConntrackFull (the packet should be dropped)
-        and ConntrackInvalid for +inv.
+        left alone; but with `force` one that was begun by the other side makes way, and the packet
+        begins a new one, without mark and label. `nat`: what a new connection's packets become.
+        Sets `connection` and the state of `result`. Raises ConntrackFull, NatExhausted and
+        TupleTaken (the packet must be dropped), and ConntrackInvalid for +inv.
         """
-        if result.connection is not None:
-            return result.connection
-        if result.state & CtState.INV:
-            raise ConntrackInvalid(f"an invalid packet cannot be committed: {result.reason}")
-        table = self._tables.get(result.table)
-        known = None if table is None else table.get(result.key)
-        if known is not None:
-            result.connection = known
-            return known
+        conn = self._committed(result, pkt, now, force)
+        if conn is not None:
+            return conn
         original = tuple_from_key(pkt.version, pkt.proto, result.key)
-        reply = original.reversed()
-        conn = self._new_connection(result.zone, original, reply, FlowState.UNREPLIED, now)
+        try:
+            target = self._translation(result, original, nat, self._random, now)
+        except (NatExhausted, TupleTaken) as problem:
+            exhausted = isinstance(problem, NatExhausted)
+            self.stats["nat_exhausted" if exhausted else "tuple_taken"] += 1
+            raise
+        reply = target.reversed()
+        bits = 0 if target is original else nat_bits(original, reply)
+        unreplied = FlowState.UNREPLIED
+        conn = self._new_connection(result.zone, original, reply, unreplied, now, bits)
         numbers = self._working.unpack(conn)
         if pkt.proto == PROTO_TCP:
             begin(conn, pkt)
@@ -194,9 +218,94 @@ class Tracker(Lifecycle):
         numbers.original_packets = 1
         numbers.original_bytes = pkt.wire_len
         conn.expires = now + conn.timeout
+        if bits:
+            result.state = _STATES[int(result.state) | bits]
+        expired = self._connections.find(reply, result.zone)
+        if expired is not None:
+            self._destroy(expired[0], expired[0].state_name, now)
         self._insert(conn, now)
         result.connection = conn
         return conn
+
+    def preview(
+        self,
+        result: CtResult,
+        pkt: Packet,
+        now: float,
+        *,
+        nat: NatRange | None = None,
+        force: bool = False,
+    ) -> Connection | None:
+        """What `commit` would do to `result`, without storing anything; None for a new connection.
+
+        Sets `result.target`. Raises what `commit` would, but for ConntrackFull.
+        """
+        old = result.connection
+        conn = self._committed(result, pkt, now, force, peek=True)
+        if conn is not None:
+            return conn
+        if result.key:
+            original = tuple_from_key(pkt.version, pkt.proto, result.key)
+            target = self._translation(result, original, nat, Random(self._salt), now, old)
+            if target is not original:
+                result.target = target
+                bits = nat_bits(original, target.reversed())
+                result.state = _STATES[int(result.state) | bits]
+        return None
+
+    def _committed(
+        self, result: CtResult, pkt: Packet, now: float, force: bool, *, peek: bool = False
+    ) -> Connection | None:
+        """The connection that is committed already; with `force` not one of the other side."""
+        conn = result.connection
+        if conn is None:
+            if result.state & CtState.INV:
+                raise ConntrackInvalid(f"an invalid packet cannot be committed: {result.reason}")
+            table = self._tables.get(result.table)
+            conn = result.connection = None if table is None else table.get(result.key)
+            return conn
+        if not force or result.direction is _ORIGINAL or result.state & CtState.REL:
+            return conn
+        if conn.alive and not peek:
+            self._destroy(conn, conn.state_name, now)
+        number = table_id(result.zone, pkt.version, pkt.proto)
+        key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
+        fresh = self._unknown(pkt, result.zone, number, key, now)
+        result.state, result.connection, result.direction = fresh.state, None, _ORIGINAL
+        result.reason, result.key, result.table = fresh.reason, fresh.key, fresh.table
+        if fresh.state & CtState.INV:
+            raise ConntrackInvalid(f"the packet begins no connection: {fresh.reason}")
+        return None
+
+    def _translation(
+        self,
+        result: CtResult,
+        original: Tuple,
+        nat: NatRange | None,
+        random: Random,
+        now: float,
+        leaving: Connection | None = None,
+    ) -> Tuple:
+        """What the packets of a new connection become: `original` itself if nothing changes.
+
+        `leaving`: a connection that will have made way. Raises NatExhausted, or TupleTaken if there
+        is no `nat` that could find another tuple.
+        """
+
+        def taken(reply: Tuple) -> bool:
+            found = self._connections.find(reply, result.zone)
+            if found is None or found[0] is leaving:
+                return False
+            return found[0].expires > now or found[0].offload is not None
+
+        if nat is None:
+            if taken(original.reversed()):
+                raise TupleTaken(f"{original.reversed()} belongs to another connection")
+            return original
+        target = allocate(original, nat, taken, random, self._salt)
+        if target is None:
+            raise NatExhausted(f"no free tuple for {original}")
+        return original if target == original else target
 
     def _run(
         self, conn: Connection, numbers: Numbers, pkt: Packet, direction: Direction, now: float
@@ -259,6 +368,8 @@ class Tracker(Lifecycle):
             alive = conn.expires > now or conn.offload is not None
             if alive and pkt.dst == (conn.reply if direction is _REPLY else conn.original).dst:
                 state = _RELATED_REPLY if direction is _REPLY else _RELATED
+                if conn.nat:
+                    state = _STATES[int(state) | conn.nat]
                 return CtResult(state, conn, direction, zone)
         return CtResult(_INV, None, _ORIGINAL, zone, "ICMP error about no known connection")
 

@@ -311,6 +311,8 @@ class Controller:
             self._collector.connection_made()
         elif event is Event.DESTROY:
             self.manager.connection_gone(connection)
+        elif event is Event.MARK:
+            self.manager.mark_changed(connection)
         if log.isEnabledFor(logging.DEBUG):
             about = {"connection": _name(connection)}
             log.debug("%s %s", event.value, connection.state_name, extra=about)

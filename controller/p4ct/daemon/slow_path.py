@@ -16,7 +16,7 @@ from p4ct.eswitch.enums import PuntReason, WindowVerdict
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.record import Record
 from p4ct.offload.stations import Stations
-from p4ct.packet.parse import Packet, parse
+from p4ct.packet.parse import parse
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
 
@@ -79,13 +79,12 @@ class SlowPath:
             return
         self.stations.note(pkt, vport.id)
         if ending:
-            self._hold(pkt, vport.id, result, ending, priority)
+            self._hold(vport.id, result, ending, priority)
         else:
-            self.wire.deliver(pkt, vport.id, result.outputs, priority, result.cuts)
+            self.wire.deliver(result, vport.id, priority)
 
     def _hold(
         self,
-        pkt: Packet,
         in_port: int,
         result: Result,
         ending: Sequence[Record],
@@ -108,7 +107,7 @@ class SlowPath:
                 # Decided by a policy that no longer holds; its sender will repeat it.
                 self.drops["policy changed while the packet was held"] += 1
             else:
-                self.wire.deliver(pkt, in_port, result.outputs, priority, result.cuts)
+                self.wire.deliver(result, in_port, priority)
 
         for record in ending:
             record.on_gone.append(gone)

@@ -8,15 +8,16 @@ whichever of the two sent it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from p4ct.eswitch.entries import PuntInfo
 from p4ct.packet.build import pop_vlan, push_vlan
-from p4ct.packet.fragment import Cuts, cut
+from p4ct.packet.fragment import cut
 from p4ct.packet.parse import Packet, parse
 from p4ct.packet.too_big import fragments, ip_length, may_be_fragmented, too_big_answer
 from p4ct.packet.vxlan import decapsulate, encapsulate
 from p4ct.pipeline.ports import PRIORITY_TAG, PortTable, Vport
+from p4ct.pipeline.result import Result
 
 __all__ = ["Send", "Wire"]
 
@@ -82,37 +83,30 @@ class Wire:
         vport = self.ports.on_wire(port, (found.dst, found.vni), vlan)
         return None if vport is None else (vport, found.frame)
 
-    def deliver(
-        self,
-        pkt: Packet,
-        in_port: int,
-        outputs: Sequence[int],
-        priority: int = 0,
-        cuts: Cuts | None = None,
-    ) -> None:
-        """Send the packet, which came in on vport `in_port`, to vports; with cuts in fragments.
+    def deliver(self, result: Result, in_port: int, priority: int = 0) -> None:
+        """Send what became of a packet that came in on vport `in_port` to its outputs.
 
-        A tag that it leaves with has the priority of the one that it came with, as in hardware.
+        A packet that came in fragments leaves in fragments. A tag that it leaves with has the
+        priority of the one that it came with, as in hardware.
         """
-        if cuts is None:
-            self._deliver(pkt, in_port, outputs, priority)
-            return
-        for frame in cut(pkt, cuts):
-            self._deliver(parse(frame), in_port, outputs, priority)
-
-    def _deliver(self, pkt: Packet, in_port: int, outputs: Sequence[int], priority: int) -> None:
         answered = False
-        for number in outputs:
+        for number, packet in zip(result.outputs, result.packets, strict=True):
             vport = self.ports.by_id[number]
-            if not vport.mtu or ip_length(pkt) <= vport.mtu:
-                self._put(vport, pkt.frame, priority)
-            elif may_be_fragmented(pkt):
-                self.too_big["fragmented"] += 1
-                for piece in fragments(pkt, vport.mtu):
-                    self._put(vport, piece, priority)
-            else:
-                self.too_big["not sent"] += 1
-                answered = answered or self._answer(pkt, in_port, vport.mtu)
+            pieces = [packet]
+            if result.cuts is not None:
+                pieces = [parse(frame) for frame in cut(packet, result.cuts)]
+            for piece in pieces:
+                if not vport.mtu or ip_length(piece) <= vport.mtu:
+                    self._put(vport, piece.frame, priority)
+                elif may_be_fragmented(piece):
+                    self.too_big["fragmented"] += 1
+                    for fragment in fragments(piece, vport.mtu):
+                        self._put(vport, fragment, priority)
+                else:
+                    self.too_big["not sent"] += 1
+                    # The sender knows the packet as it sent it, before any translation.
+                    sent = piece if packet is result.pkt else result.pkt
+                    answered = answered or self._answer(sent, in_port, vport.mtu)
 
     def _answer(self, pkt: Packet, in_port: int, mtu: int) -> bool:
         answer = too_big_answer(pkt, mtu, self.router.get(pkt.version))

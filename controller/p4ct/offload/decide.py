@@ -7,15 +7,18 @@ the operator as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 from p4ct.conntrack import Connection, CtState, Direction
+from p4ct.eswitch.entries import Nat
 from p4ct.offload import reasons
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.record import Half, L2Key
 from p4ct.packet.parse import Packet
 from p4ct.pipeline.ports import PortTable
 from p4ct.pipeline.result import CtVisit, Result
+from p4ct.pipeline.rewrite import rewrite_of
 
 __all__ = [
     "OFFLOADABLE",
@@ -23,6 +26,7 @@ __all__ = [
     "eligible",
     "half_of",
     "is_half_closed",
+    "marks_of",
     "must_leave",
 ]
 
@@ -69,11 +73,16 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         return None
     if len(visits) != len(result.ct):
         return "it passes a zone that has no connection for it"
+    if any(visit.changed for visit in result.ct):
+        return None  # flows that look at the mark may do otherwise with the next packet
     if result.blockers:
         return result.blockers[0]
     if len(result.outputs) != 1:
         return f"more than one output: {len(result.outputs)}"
     egress = ports.by_id[result.outputs[0]]
+    rewrite = rewrite_of(pkt, result.packets[0])
+    if isinstance(rewrite, str):
+        return rewrite
     if pkt.eth_src[0] & 1 or pkt.eth_dst[0] & 1:
         return "a multicast MAC address"
     return Half(
@@ -85,10 +94,12 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         sport=pkt.sport,
         dport=pkt.dport,
         out_vport=egress.id,
-        next_hop=NextHopKey(egress.id),
+        next_hop=NextHopKey(egress.id, *(rewrite.route or ())),
+        nat=None if rewrite.ends is None else Nat(*rewrite.ends),
         flows=result.path,
         fdb=frozenset(result.fdb_dependencies),
         visits=tuple(visits),
+        marks=marks_of(visits),
         policy_version=result.version,
     )
 
@@ -100,6 +111,11 @@ def _is_echo(pkt: Packet) -> bool:
 def _established(visit: CtVisit) -> bool:
     state = visit.result.state
     return bool(state & CtState.EST) and not state & (CtState.NEW | CtState.INV)
+
+
+def marks_of(visits: Iterable[tuple[Connection, Direction]]) -> tuple[tuple[int, int], ...]:
+    """Mark and label of each connection now."""
+    return tuple((connection.mark, connection.label) for connection, _ in visits)
 
 
 def must_leave(connection: Connection) -> bool:

@@ -116,9 +116,11 @@ def _half(own: Tuple, link: L2Key) -> Half:
         dport=own.dport,
         out_vport=0,
         next_hop=NextHopKey(0),
+        nat=None,
         flows=(),
         fdb=frozenset(),
         visits=(),
+        marks=(),
         policy_version=0,
     )
 

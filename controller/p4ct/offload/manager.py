@@ -23,6 +23,7 @@ from p4ct.offload.decide import (
     eligible,
     half_of,
     is_half_closed,
+    marks_of,
     must_leave,
     own_direction,
 )
@@ -130,16 +131,18 @@ class OffloadManager:
         """Account for one packet that software has just resolved.
 
         The answer lists the records that must be gone before the packet's outputs are sent: its
-        FIN, RST or SYN ended them, and what follows has to come up.
+        FIN, RST or SYN ended them, or it changed a mark, and what follows has to come up.
         """
         for move in result.learned:
             if move.old_port is not None:
                 self.mac_moved(move.vlan, move.mac)
         connections = [v.connection for v in result.ct if v.connection is not None]
+        changed = [v.connection for v in result.ct if v.connection is not None and v.changed]
         if any(v.result.state & CtState.REL for v in result.ct):
             connections = []  # an ICMP error about a connection is none of its packets
         ending: list[Record] = self.take_ended()  # a SYN that reopened, seen by conntrack just now
-        reopened = bool(ending)
+        ending += [r for r in self.records_of(changed) if r.state is RecordState.LEAVING]
+        at_once = bool(ending)
         for connection in connections:
             record = self.of_connection.get(connection.id)
             if record is None:
@@ -159,7 +162,7 @@ class OffloadManager:
             # What policy drops says nothing about where the connection's stations are.
             self._watch(known, pkt, in_vport, result)
         # Only what changes the state of a connection waits; stragglers of a draining one go on.
-        return ending if reopened or any(must_leave(c) for c in connections) else []
+        return ending if at_once or any(must_leave(c) for c in connections) else []
 
     def take_ended(self) -> list[Record]:
         """Records whose connections conntrack has dropped since the last call."""
@@ -226,6 +229,11 @@ class OffloadManager:
         if min(original.policy_version, reply.policy_version) != self.pipeline.version:
             stale = 0 if original.policy_version != self.pipeline.version else 1
             candidate.halves[stale] = None
+            _explain(connections, reasons.ONE_DIRECTION)
+            return
+        if stale := [h for h in (original, reply) if h.marks != marks_of(h.visits)]:
+            for half in stale:
+                candidate.halves[candidate.halves.index(half)] = None
             _explain(connections, reasons.ONE_DIRECTION)
             return
         if not all(c.alive for c, _ in original.visits):
@@ -319,6 +327,13 @@ class OffloadManager:
         if record is not None:
             self.remove(record, cause)
             self._ended.append(record)
+
+    def mark_changed(self, connection: Connection) -> None:
+        """Flows may look at mark and label: what was decided by the old ones is decided again."""
+        self.forget(connection)
+        record = self.of_connection.get(connection.id)
+        if record is not None:
+            self.remove(record, reasons.MARK_CHANGED)
 
     def records_of(self, connections: Iterable[Connection]) -> list[Record]:
         """The records that stand for any of these connections."""

@@ -14,18 +14,26 @@ from p4ct.offload.record import Record
 
 __all__ = ["EntryMetadata", "MemberMetadata", "decode", "encode"]
 
-VERSION = 1
+VERSION = 2
+
+
+Label = bytes
+"""128 bits, network order."""
 
 
 class MemberMetadata(msgspec.Struct, frozen=True, array_like=True):
-    """One connection: zone, tuples, state, mark, label, and what software counted before."""
+    """One connection: zone, tuples, state, mark, label, and what software counted before.
+
+    NAT is in the tuples: the reply is not the mirror of the original. The label has 16 bytes,
+    because MessagePack has no integers of 128 bits.
+    """
 
     zone: int
     original: Tuple
     reply: Tuple
     state: str
     mark: int
-    label: int
+    label: Label
     flipped: bool
     packets: tuple[int, int]
     bytes: tuple[int, int]
@@ -53,7 +61,7 @@ def encode(record: Record) -> bytes:
             reply=member.connection.reply,
             state=member.connection.state_name,
             mark=member.connection.mark,
-            label=member.connection.label,
+            label=member.connection.label.to_bytes(16, "big"),
             flipped=member.flipped,
             packets=(member.connection.packets[0], member.connection.packets[1]),
             bytes=(member.connection.bytes[0], member.connection.bytes[1]),

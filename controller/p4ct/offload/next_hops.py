@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Next hops: one row of the eswitch for each vport that entries send to.
+"""Next hops: one row of the eswitch for each vport that entries send to, as it is or routed.
 
 Entries name a row by number, and its key is the vport, not what the vport is made of: when the
 vport moves to another dataplane port or its tunnel's route changes, one row is rewritten, and
@@ -21,9 +21,12 @@ __all__ = ["NextHopKey", "key_of", "next_hop_row", "rewrites"]
 
 
 class NextHopKey(NamedTuple):
-    """A row of `next_hop`: the vport that its packets leave by."""
+    """A row of `next_hop`: the vport that its packets leave by, and the MAC addresses that they
+    get if they are routed (then their TTL goes down as well)."""
 
     vport: int
+    eth_src: bytes = b""
+    eth_dst: bytes = b""
 
 
 def next_hop_row(ports: PortTable, key: NextHopKey, number: int) -> NextHopEntry:
@@ -36,11 +39,13 @@ def next_hop_row(ports: PortTable, key: NextHopKey, number: int) -> NextHopEntry
     tunnel = ports.tunnels.get(vport.id)
     return NextHopEntry(
         number,
-        "output" if tunnel is None else "vxlan",
+        "vxlan" if tunnel is not None else "route" if key.eth_src else "output",
         port=vport.port,
         mtu=vport.mtu,
         vlan_op=VlanOp.POP if vport.vlan is None else VlanOp.SET,
         vlan_id=vport.vlan or 0,
+        eth_src=key.eth_src,
+        eth_dst=key.eth_dst,
         tunnel=tunnel,
     )
 
@@ -52,7 +57,7 @@ def key_of(ports: PortTable, row: NextHopEntry) -> NextHopKey | None:
     vport = ports.on_wire(row.port, end, row.vlan_id or None)
     if vport is None:
         return None
-    key = NextHopKey(vport.id)
+    key = NextHopKey(vport.id, row.eth_src, row.eth_dst)
     return key if next_hop_row(ports, key, row.next_hop) == row else None
 
 

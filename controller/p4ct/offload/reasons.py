@@ -15,6 +15,7 @@ __all__ = [
     "INSTALLING",
     "INSTALL_FAILED",
     "LOST",
+    "MARK_CHANGED",
     "NOT_ASSURED",
     "NOT_ESTABLISHED",
     "ONE_DIRECTION",
@@ -38,6 +39,7 @@ INSTALLING = "being installed"
 INSTALL_FAILED = "the switch refused the entries"
 IDLE = "no packet for the offload timeout, back in software"
 POLICY_CHANGED = "policy changed, to be decided again"
+MARK_CHANGED = "its mark or label changed, to be decided again"
 LOST = "the switch lost its entries"
 RESTORED = "restored after a restart"
 SHARED = "its connection in another zone is part of other entries"

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from p4ct.conntrack import ConntrackFull, Direction, FlowState, TcpState
+from p4ct.conntrack import ConntrackFull, Direction, FlowState, TcpState, TupleTaken
 from p4ct.eswitch.entries import (
     CtDrain,
     CtEntry,
@@ -197,7 +197,7 @@ def _adopt(
         return "a row that its entries need is missing"
     members = [_restore(manager, member, now) for member in metadata.members]
     if any(member is None for member in members) or not members:
-        return "the connection table is full"
+        return "the connection table is full, or its tuple taken"
     known = [member for member in members if member is not None]
     if any(must_leave(member.connection) for member in known):
         return "its connection is not open"
@@ -207,6 +207,9 @@ def _adopt(
     for half, (_, hop) in zip(halves, rows, strict=True):
         if hop is None or manager.next_hops.number(half.next_hop) != hop.next_hop:
             return "it is sent elsewhere now"
+    for half, entry in zip(halves, pair, strict=True):
+        if isinstance(entry.action, CtForward) and entry.action.nat != half.nat:
+            return "it is translated otherwise now"
     return _enter(manager, pair, halves, metadata, before, now)
 
 
@@ -227,10 +230,10 @@ def _restore(manager: OffloadManager, member: MemberMetadata, now: float) -> Mem
             member.reply,
             _state(member),
             member.mark,
-            member.label,
+            int.from_bytes(member.label, "big"),
             now,
         )
-    except ConntrackFull:
+    except (ConntrackFull, TupleTaken):
         return None
     connection.set_software(member.packets, member.bytes)
     connection.offload_reason = reasons.RESTORED
@@ -280,11 +283,13 @@ def _sketch(entry: CtEntry, row: L2PairEntry, members: list[Member]) -> Half:
         dport=key.dport,
         out_vport=0,
         next_hop=NextHopKey(0),
+        nat=None,
         flows=(),
         fdb=frozenset(),
         visits=tuple(
             (m.connection, Direction(m.direction(entry.action.direction))) for m in members
         ),
+        marks=(),
         policy_version=0,
     )
 

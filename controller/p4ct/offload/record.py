@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from p4ct.conntrack import Connection, Direction
-from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey
+from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey, Nat
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.paths import Path
 from p4ct.pipeline.flow import Flow
@@ -36,10 +36,14 @@ class Half(NamedTuple):
     dport: int
     out_vport: int
     next_hop: NextHopKey
+    #: What its packets leave with, None if as they came.
+    nat: Nat | None
     flows: tuple[Flow, ...]
     fdb: frozenset[tuple[int, bytes]]
     #: (connection, its own direction) for each zone that the packet passed.
     visits: tuple[tuple[Connection, Direction], ...]
+    #: Mark and label of each of them when this was decided.
+    marks: tuple[tuple[int, int], ...]
     policy_version: int
 
 
@@ -136,6 +140,7 @@ class Record:
                 path=self.paths[direction].id,
                 next_hop=self.next_hop_ids[direction],
                 check_window=self.checks_window,
+                nat=self.halves[direction].nat,
             ),
             idle_timeout_ns=int(self.timeout * 1e9),
             metadata=metadata,

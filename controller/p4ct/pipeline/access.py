@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from p4ct.conntrack import Connection, CtResult
+    from p4ct.conntrack.nat import NatRange
     from p4ct.packet.parse import Packet
 
 __all__ = ["ConntrackAccess", "PeekConntrack", "Peekable"]
@@ -19,8 +20,20 @@ class ConntrackAccess(Protocol):
         """Passes one packet through the zone."""
         ...
 
-    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection | None:
-        """Stores a new connection; for an existing one it changes nothing."""
+    def commit(
+        self,
+        result: CtResult,
+        pkt: Packet,
+        now: float,
+        *,
+        nat: NatRange | None = None,
+        force: bool = False,
+    ) -> Connection | None:
+        """Stores a new connection; an existing one stays, unless `force` replaces it."""
+        ...
+
+    def set_mark(self, conn: Connection, mark: int, label: int, now: float) -> None:
+        """Gives a connection another mark and label."""
         ...
 
 
@@ -29,6 +42,18 @@ class Peekable(Protocol):
 
     def peek(self, pkt: Packet, zone: int, now: float) -> CtResult:
         """What `track` would answer."""
+        ...
+
+    def preview(
+        self,
+        result: CtResult,
+        pkt: Packet,
+        now: float,
+        *,
+        nat: NatRange | None = None,
+        force: bool = False,
+    ) -> Connection | None:
+        """What `commit` would do to `result`; the connection if it exists already."""
         ...
 
 
@@ -48,6 +73,17 @@ class PeekConntrack:
         """`Tracker.peek`."""
         return self._tracker.peek(pkt, zone, now)
 
-    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection | None:
-        """The connection if there is one already; a new one is not stored."""
-        return result.connection
+    def commit(
+        self,
+        result: CtResult,
+        pkt: Packet,
+        now: float,
+        *,
+        nat: NatRange | None = None,
+        force: bool = False,
+    ) -> Connection | None:
+        """`Tracker.preview`: the connection if there is one already; a new one is not stored."""
+        return self._tracker.preview(result, pkt, now, nat=nat, force=force)
+
+    def set_mark(self, conn: Connection, mark: int, label: int, now: float) -> None:
+        """Nothing: who asks changes nothing."""

@@ -7,15 +7,24 @@ from collections.abc import Callable
 
 import msgspec
 
+from p4ct.conntrack.nat import NatRange
+from p4ct.pipeline.field_text import format_value
+from p4ct.pipeline.fields import FIELDS, Field
+from p4ct.pipeline.parse_nat import format_nat
+from p4ct.pipeline.subfield import Subfield, field_name, format_subfield
+
 __all__ = [
     "Action",
     "Ct",
     "CtClear",
+    "DecTtl",
     "GotoTable",
     "InPort",
+    "Move",
     "Normal",
     "Output",
     "Resubmit",
+    "SetField",
     "format_action",
     "format_actions",
 ]
@@ -37,12 +46,41 @@ class Normal(msgspec.Struct, frozen=True):
     """Forward as a learning switch does."""
 
 
+class SetField(msgspec.Struct, frozen=True):
+    """Write `value` into the bits of a field that `mask` names (`set_field`, `load`, `mod_…`)."""
+
+    field: Field
+    value: int
+    mask: int
+
+
+class Move(msgspec.Struct, frozen=True):
+    """Copy one part of a field to another of the same width."""
+
+    source: Subfield
+    target: Subfield
+
+
+class DecTtl(msgspec.Struct, frozen=True):
+    """Decrement TTL or hop limit; a packet that has 1 or less left goes no further."""
+
+
 class Ct(msgspec.Struct, frozen=True):
-    """Pass through conntrack in `zone`; with `table`, a copy resumes there with ct fields set."""
+    """Pass through conntrack in `zone`; with `table`, a copy resumes there with ct fields set.
+
+    commit: store the connection.   force: a connection that was begun by the other side is
+        replaced by one that this packet begins.
+    nat: translate the packet as its connection says; `nat_range`: what a new connection gets.
+    writes: of `exec(…)`, to ct_mark and ct_label of the connection.
+    """
 
     commit: bool = False
-    zone: int = 0
+    zone: int | Subfield = 0
     table: int | None = None
+    force: bool = False
+    nat: bool = False
+    nat_range: NatRange | None = None
+    writes: tuple[SetField | Move, ...] = ()
 
 
 class CtClear(msgspec.Struct, frozen=True):
@@ -62,7 +100,7 @@ class GotoTable(msgspec.Struct, frozen=True):
     table: int
 
 
-Action = Output | InPort | Normal | Ct | CtClear | Resubmit | GotoTable
+Action = Output | InPort | Normal | SetField | Move | DecTtl | Ct | CtClear | Resubmit | GotoTable
 
 
 def format_action(action: Action, port_name: PortName = str) -> str:
@@ -74,6 +112,16 @@ def format_action(action: Action, port_name: PortName = str) -> str:
             return "IN_PORT"
         case Normal():
             return "NORMAL"
+        case SetField(field, value, mask):
+            full = FIELDS[field].mask if field is not Field.NW_TOS else 0xFC
+            text = format_value(field, value)
+            if mask != full:
+                text += f"/{format_value(field, mask)}"
+            return f"set_field:{text}->{field_name(field)}"
+        case Move(source, target):
+            return f"move:{format_subfield(source)}->{format_subfield(target)}"
+        case DecTtl():
+            return "dec_ttl"
         case CtClear():
             return "ct_clear"
         case GotoTable(table):
@@ -83,13 +131,26 @@ def format_action(action: Action, port_name: PortName = str) -> str:
                 return f"resubmit:{port_name(port)}"
             left = "" if port is None else port_name(port)
             return f"resubmit({left},{'' if table is None else table})"
-        case Ct(commit, zone, table):
-            parts = ["commit"] if commit else []
-            if table is not None:
-                parts.append(f"table={table}")
-            if zone:
-                parts.append(f"zone={zone}")
-            return f"ct({','.join(parts)})"
+        case Ct():
+            return _format_ct(action)
+
+
+def _format_ct(action: Ct) -> str:
+    """In the order of `format_CT` of ofp-actions.c."""
+    parts = ["commit"] if action.commit else []
+    if action.force:
+        parts.append("force")
+    if action.table is not None:
+        parts.append(f"table={action.table}")
+    if isinstance(action.zone, Subfield):
+        parts.append(f"zone={format_subfield(action.zone)}")
+    elif action.zone:
+        parts.append(f"zone={action.zone}")
+    if action.nat:
+        parts.append(format_nat(action.nat_range))
+    if action.writes:
+        parts.append(f"exec({','.join(format_action(write) for write in action.writes)})")
+    return f"ct({','.join(parts)})"
 
 
 def format_actions(actions: tuple[Action, ...], port_name: PortName = str) -> str:

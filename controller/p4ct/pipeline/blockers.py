@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p4ct.pipeline.fields import ICMP, ICMPV6, Field, FieldSet, field_set
+from p4ct.pipeline.fields import (
+    CT_FIELDS,
+    ICMP,
+    ICMPV6,
+    REGISTERS,
+    Field,
+    FieldSet,
+    field_set,
+)
+from p4ct.pipeline.rewrite import rewrite_of
 
 if TYPE_CHECKING:
     from p4ct.packet.parse import Packet
@@ -38,9 +47,10 @@ _COVERED = field_set(
         Field.NW_PROTO,
         Field.TP_SRC,
         Field.TP_DST,
-        Field.CT_STATE,
-        Field.CT_ZONE,
-        Field.CT_MARK,
+        # The connection fixes these; a change of mark or label ends the entry.
+        *CT_FIELDS,
+        # A register holds what flows have put there: constants, and fields then looked at.
+        *REGISTERS,
     ]
 )
 # The key of an echo message holds type and code; other ICMP messages are in no entry.
@@ -70,6 +80,10 @@ def find_blockers(result: Result, ports: PortTable) -> list[str]:
     if len(result.outputs) > 1:
         names = ", ".join(ports.name(port) for port in result.outputs)
         blockers.append(f"more than one output: {names}")
+    elif result.outputs:
+        rewrite = rewrite_of(pkt, result.packets[0])
+        if isinstance(rewrite, str):
+            blockers.append(rewrite)
     if not result.ct:
         blockers.append(STATELESS)
     for visit in result.ct:

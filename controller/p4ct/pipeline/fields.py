@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 if TYPE_CHECKING:
     from p4ct.packet.parse import Packet
 
-__all__ = ["FIELDS", "Field", "FieldInfo", "FieldSet", "Key", "Stage", "build_key", "field_set"]
+__all__ = [
+    "CT_FIELDS",
+    "FIELDS",
+    "REGISTERS",
+    "Field",
+    "FieldInfo",
+    "FieldSet",
+    "Key",
+    "Stage",
+    "build_key",
+    "field_set",
+]
 
 Key = list[int]
 
@@ -26,7 +37,7 @@ VLAN_PRESENT = 0x1000
 
 
 class Field(IntEnum):
-    """Index of a field; the order is the order in which a match is printed."""
+    """Index of a field in the lookup key."""
 
     CT_STATE = 0
     CT_ZONE = 1
@@ -57,6 +68,30 @@ class Field(IntEnum):
     ICMP_CODE = 26
     ND_TARGET = 27
     TCP_FLAGS = 28
+    CT_LABEL = 29
+    CT_NW_PROTO = 30
+    CT_NW_SRC = 31
+    CT_NW_DST = 32
+    CT_IPV6_SRC = 33
+    CT_IPV6_DST = 34
+    CT_TP_SRC = 35
+    CT_TP_DST = 36
+    REG0 = 37
+    REG1 = 38
+    REG2 = 39
+    REG3 = 40
+    REG4 = 41
+    REG5 = 42
+    REG6 = 43
+    REG7 = 44
+    REG8 = 45
+    REG9 = 46
+    REG10 = 47
+    REG11 = 48
+    REG12 = 49
+    REG13 = 50
+    REG14 = 51
+    REG15 = 52
 
 
 class Stage(IntEnum):
@@ -118,7 +153,39 @@ FIELDS: dict[Field, FieldInfo] = {
     Field.NW_FRAG: FieldInfo("nw_frag", 2, Stage.REST),
     Field.ND_TARGET: FieldInfo("nd_target", 128, Stage.REST),
     Field.TCP_FLAGS: FieldInfo("tcp_flags", 12, Stage.REST),
+    Field.CT_LABEL: FieldInfo("ct_label", 128, Stage.METADATA),
+    # The tuple of the connection's first packet, as that came to conntrack.
+    Field.CT_NW_PROTO: FieldInfo("ct_nw_proto", 8, Stage.METADATA),
+    Field.CT_NW_SRC: FieldInfo("ct_nw_src", 32, Stage.METADATA),
+    Field.CT_NW_DST: FieldInfo("ct_nw_dst", 32, Stage.METADATA),
+    Field.CT_IPV6_SRC: FieldInfo("ct_ipv6_src", 128, Stage.METADATA),
+    Field.CT_IPV6_DST: FieldInfo("ct_ipv6_dst", 128, Stage.METADATA),
+    Field.CT_TP_SRC: FieldInfo("ct_tp_src", 16, Stage.METADATA),
+    Field.CT_TP_DST: FieldInfo("ct_tp_dst", 16, Stage.METADATA),
+    # 32 bits for the flows to write to and to match on; 0 when a packet comes in.
+    **{
+        field: FieldInfo(field.name.lower(), 32, Stage.METADATA)
+        for field in Field
+        if field.name.startswith("REG")
+    },
 }
+
+CT_FIELDS = (
+    Field.CT_STATE,
+    Field.CT_ZONE,
+    Field.CT_MARK,
+    Field.CT_LABEL,
+    Field.CT_NW_PROTO,
+    Field.CT_NW_SRC,
+    Field.CT_NW_DST,
+    Field.CT_IPV6_SRC,
+    Field.CT_IPV6_DST,
+    Field.CT_TP_SRC,
+    Field.CT_TP_DST,
+)
+"""What ct() sets; all 0 in a packet that is not tracked."""
+
+REGISTERS = tuple(field for field in Field if field.name.startswith("REG"))
 
 
 class FieldSet(int):

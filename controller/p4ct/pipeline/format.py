@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from p4ct.pipeline.actions import format_actions
+from p4ct.pipeline.field_text import HEX, IPV4, IPV6, MACS, format_mac
 from p4ct.pipeline.fields import (
+    CT_FIELDS,
     ETH_ARP,
     ETH_IP,
     ETH_IPV6,
@@ -15,6 +17,7 @@ from p4ct.pipeline.fields import (
     FIELDS,
     ICMP,
     ICMPV6,
+    REGISTERS,
     SCTP,
     TCP,
     UDP,
@@ -41,9 +44,6 @@ _PROTO_WORDS = {
     (ETH_IPV6, UDP): "udp6",
     (ETH_IPV6, SCTP): "sctp6",
 }
-_MACS = frozenset({Field.DL_SRC, Field.DL_DST, Field.ARP_SHA, Field.ARP_THA})
-_IPV4 = frozenset({Field.NW_SRC, Field.NW_DST, Field.ARP_SPA, Field.ARP_TPA})
-_IPV6 = frozenset({Field.IPV6_SRC, Field.IPV6_DST, Field.ND_TARGET})
 _VLAN = frozenset({Field.VLAN_VID, Field.VLAN_PCP})
 
 
@@ -72,7 +72,7 @@ def format_match(match: Match, port_name: PortName = str) -> str:
     dl_type, proto = match.exact(Field.DL_TYPE), match.exact(Field.NW_PROTO)
     words: list[str] = []
     vlan_done = False
-    for term in match.terms:
+    for term in sorted(match.terms, key=_place):
         field = term.field
         if field == Field.DL_TYPE:
             words.append(_protocol_word(dl_type, proto) or f"dl_type=0x{term.value:04x}")
@@ -86,6 +86,15 @@ def format_match(match: Match, port_name: PortName = str) -> str:
         else:
             words.append(_term(term, dl_type, port_name))
     return ",".join(words)
+
+
+#: Printed first, in the order of `match_format` of OVS; registers stand before in_port.
+_FIRST = (*CT_FIELDS, Field.DL_TYPE, Field.NW_PROTO, *REGISTERS)
+_PLACES = {field: place for place, field in enumerate(_FIRST)}
+
+
+def _place(term: FieldMatch) -> int:
+    return _PLACES.get(term.field, len(_PLACES) + term.field)
 
 
 def _protocol_word(dl_type: int | None, proto: int | None) -> str:
@@ -122,14 +131,14 @@ def _term(term: FieldMatch, dl_type: int | None, port_name: PortName) -> str:
         return f"{name}={format_flags(value, mask, TCP_FLAG_NAMES)}"
     if field == Field.NW_FRAG:
         return f"{name}={next(word for word, vm in FRAG_NAMES.items() if vm == (value, mask))}"
-    if field in _MACS:
-        return f"{name}={_mac(value)}" + ("" if term.exact else f"/{_mac(mask)}")
-    if field in _IPV4:
+    if field in MACS:
+        return f"{name}={format_mac(value)}" + ("" if term.exact else f"/{format_mac(mask)}")
+    if field in IPV4:
         return f"{name}={IPv4Address(value)}{_ip_mask(mask, 32)}"
-    if field in _IPV6:
+    if field in IPV6:
         return f"{name}={IPv6Address(value)}{_ip_mask(mask, 128)}"
     if field == Field.NW_TOS or term.exact:
-        return f"{name}={value:#x}" if field == Field.CT_MARK else f"{name}={value}"
+        return f"{name}={value:#x}" if field in HEX else f"{name}={value}"
     return f"{name}={value:#x}/{mask:#x}"
 
 
@@ -147,10 +156,6 @@ def format_flags(value: int, mask: int, names: Mapping[str, int]) -> str:
     )
 
 
-def _mac(value: int) -> str:
-    return value.to_bytes(6, "big").hex(":")
-
-
 def _ip_mask(mask: int, bits: int) -> str:
     full = (1 << bits) - 1
     if mask == full:
@@ -166,7 +171,8 @@ def format_key(key: Key, port_name: PortName = str) -> str:
     dl_type, proto = key[Field.DL_TYPE], key[Field.NW_PROTO]
     fields = [Field.IN_PORT, Field.DL_SRC, Field.DL_DST]
     if key[Field.CT_STATE]:
-        fields = [Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, *fields]
+        rest = (field for field in CT_FIELDS[3:] if key[field])
+        fields = [Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, *rest, *fields]
     if dl_type in (ETH_IP, ETH_IPV6):
         addresses = (
             [Field.NW_SRC, Field.NW_DST] if dl_type == ETH_IP else [Field.IPV6_SRC, Field.IPV6_DST]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from p4ct.pipeline.errors import ValueProblem
 
-__all__ = ["Token", "tokens"]
+__all__ = ["Token", "tokens", "within"]
 
 _SEPARATORS = ", \t\r\n"
 _NAME_ENDS = ":=(" + _SEPARATORS
@@ -85,3 +85,14 @@ def _value_end(text: str, pos: int, end: int, delimiter: str) -> int:
     if depth:
         raise ValueProblem("'(' is never closed", "add ')'", offset=opened, length=1)
     return pos
+
+
+def within(part: Token, problem: ValueProblem) -> ValueProblem:
+    """A problem found in the value of a token, with its place in the text that the token is of."""
+    if part.value:
+        problem.length = problem.length or max(1, len(part.value) - problem.offset)
+        problem.offset += part.value_start
+    else:
+        problem.length = problem.length or len(part.text)
+        problem.offset += part.start
+    return problem

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from p4ct.pipeline import vocabulary as words
 from p4ct.pipeline.actions import (
@@ -12,14 +12,20 @@ from p4ct.pipeline.actions import (
     CtClear,
     GotoTable,
     InPort,
+    Move,
     Normal,
     Output,
     Resubmit,
+    SetField,
 )
 from p4ct.pipeline.errors import LineErrors, ValueProblem, nearest
+from p4ct.pipeline.fields import Field
 from p4ct.pipeline.flow import MAX_TABLE
 from p4ct.pipeline.lexer import Token, tokens
+from p4ct.pipeline.parse_ct import parse_ct
 from p4ct.pipeline.parse_match import parse_port
+from p4ct.pipeline.parse_set import parse_write
+from p4ct.pipeline.subfield import PREREQUISITES, Subfield
 from p4ct.pipeline.values import parse_uint
 
 __all__ = ["ActionParser"]
@@ -34,6 +40,8 @@ class ActionParser:
         self.ct_tokens: list[tuple[Token, Ct]] = []
         """The ct actions, for checks against the match."""
         self.goto_tokens: list[tuple[Token, GotoTable]] = []
+        self.needs: list[tuple[str, Token]] = []
+        """What the match has to be for these actions."""
 
     def parse(self, text: str, start: int, end: int) -> tuple[Action, ...]:
         """The actions in `text[start:end]`."""
@@ -95,6 +103,8 @@ class ActionParser:
                 action = GotoTable(self._table(token.value or ""))
                 self.goto_tokens.append((token, action))
                 return action
+            case _ if name in words.WRITE_NAMES:
+                return self._write(token)
             case _:
                 pass
         if name in words.ACTION_NAMES or token.name in self._ports or name.isdecimal():
@@ -197,55 +207,22 @@ class ActionParser:
         return parse_uint(text, 0, MAX_TABLE, what="table")
 
     def _ct(self, token: Token) -> Action:
-        if token.delimiter not in ("", "("):
-            raise ValueProblem("ct takes its arguments in parentheses", "write ct(…)")
-        inner = token.value or ""
-        commit, zone, table = False, 0, None
-        seen: set[str] = set()
-        for part in tokens(inner):
-            name, value = part.name, part.value or ""
-            length = len(part.text)
-            if name in seen:
-                raise ValueProblem(
-                    f"ct argument {name!r} is given twice", offset=part.start, length=length
-                )
-            seen.add(name)
-            if name == "commit" and part.value is None:
-                commit = True
-            elif name in ("zone", "table"):
-                try:
-                    number = self._ct_number(name, value)
-                except ValueProblem as problem:
-                    problem.offset += part.value_start if value else part.start
-                    problem.length = problem.length or length
-                    raise
-                if name == "zone":
-                    zone = number
-                else:
-                    table = number
-            else:
-                raise ValueProblem(*_bad_ct_argument(name), offset=part.start, length=length)
-        action = Ct(commit, zone, table)
+        action = parse_ct(token)
         self.ct_tokens.append((token, action))
+        fields = [action.zone.field] if isinstance(action.zone, Subfield) else []
+        fields += [write.source.field for write in action.writes if isinstance(write, Move)]
+        self._need(token, fields)
         return action
 
-    def _ct_number(self, name: str, value: str) -> int:
-        if not value:
-            raise ValueProblem(f"ct argument {name!r} needs a value", f"write {name}=NUMBER")
-        if name == "table":
-            return self._table(value)
-        if value[0].isalpha():
-            raise ValueProblem("a zone taken from a field is not supported yet", "give a number")
-        return parse_uint(value, 0, 0xFFFF, what="zone")
+    def _write(self, token: Token) -> Action:
+        action = parse_write(token)
+        if isinstance(action, SetField):
+            self._need(token, [action.field])
+        elif isinstance(action, Move):
+            self._need(token, [action.source.field, action.target.field])
+        else:
+            self.needs.append(("ip or ipv6", token))
+        return action
 
-
-def _bad_ct_argument(name: str) -> tuple[str, str]:
-    """Message and hint for an argument of ct() that cannot be used."""
-    if name == "commit":
-        return "ct argument 'commit' takes no value", "write commit"
-    if name in words.UNSUPPORTED_CT_ARGUMENTS:
-        return (
-            f"ct argument {name!r} is not supported yet",
-            "it is a valid OVS argument, but not one of this version",
-        )
-    return f"unknown ct argument {name!r}", nearest(name, words.CT_ARGUMENTS)
+    def _need(self, token: Token, fields: Iterable[Field]) -> None:
+        self.needs += [(PREREQUISITES[field], token) for field in fields if field in PREREQUISITES]

@@ -37,6 +37,9 @@ _PREREQUISITE_HINTS = {
     "icmp6": "add icmp6",
     "arp": "add arp",
     "vlan": "add dl_vlan or vlan_vid with a tag",
+    "tracked": "add ip or ipv6, and ct_state=+trk",
+    "tracked ip": "add ip and ct_state=+trk",
+    "tracked ipv6": "add ipv6 and ct_state=+trk",
     "neighbour discovery": "add icmp6,icmpv6_type=135,icmpv6_code=0 (or type 136)",
 }
 
@@ -155,14 +158,18 @@ class MatchParser:
     def finish(self) -> Match:
         """The match; reports what lacks its prerequisites."""
         for needs, token in self._needs:
-            if not self._satisfied(needs):
-                self._errors.add(
-                    token.column,
-                    token.text,
-                    f"{token.name} needs a match on {needs}",
-                    self._hint(needs, token),
-                )
+            self.require(needs, token)
         return Match(FieldMatch(field, t.value, t.mask) for field, t in self._terms.items())
+
+    def require(self, needs: str, token: Token) -> None:
+        """Reports that the match is not as specific as this token wants it."""
+        if not self.satisfied(needs):
+            self._errors.add(
+                token.column,
+                token.text,
+                f"{token.name} needs a match on {needs}",
+                self._hint(needs, token),
+            )
 
     def value_of(self, field: Field) -> int | None:
         """The value so far (0 in the bits left open); None if the field is not matched."""
@@ -171,13 +178,14 @@ class MatchParser:
 
     def requires_ip(self) -> bool:
         """True if the match admits IPv4 or IPv6 packets only."""
-        return self._satisfied("ip or ipv6")
+        return self.satisfied("ip or ipv6")
 
     def requires_invalid(self) -> bool:
         """True if the match admits only packets that conntrack found invalid."""
         return bool((self.value_of(Field.CT_STATE) or 0) & 0x10)
 
-    def _satisfied(self, needs: str) -> bool:
+    def satisfied(self, needs: str) -> bool:
+        """True if the match admits only packets that have what is needed."""
         dl_type, proto = self.value_of(Field.DL_TYPE), self.value_of(Field.NW_PROTO)
         any_ip = dl_type in (ETH_IP, ETH_IPV6)
         match needs:
@@ -193,6 +201,9 @@ class MatchParser:
                 return any_ip and proto == UDP
             case "tcp or udp":
                 return any_ip and proto in (TCP, UDP)
+            case "tracked" | "tracked ip" | "tracked ipv6":
+                tracked = bool((self.value_of(Field.CT_STATE) or 0) & 0x20)
+                return tracked and self.satisfied(needs[8:] or "ip or ipv6")
             case "icmp":
                 return dl_type == ETH_IP and proto == ICMP
             case "icmp6":
@@ -203,7 +214,7 @@ class MatchParser:
                 return bool((self.value_of(Field.VLAN_VID) or 0) & VLAN_PRESENT)
             case _:
                 kind, code = self.value_of(Field.ICMP_TYPE), self.value_of(Field.ICMP_CODE)
-                return self._satisfied("icmp6") and kind in (135, 136) and code == 0
+                return self.satisfied("icmp6") and kind in (135, 136) and code == 0
 
     def _hint(self, needs: str, token: Token) -> str:
         dl_type, proto = self.value_of(Field.DL_TYPE), self.value_of(Field.NW_PROTO)

@@ -271,6 +271,17 @@ def _check_actions(reader: ActionParser, match: MatchParser, head: _Head, line: 
                 "ct(commit) cannot follow a match on ct_state=+inv",
                 "an invalid packet has no connection that could be committed",
             )
+        elif action.nat_range is not None:
+            family = "ip" if len(action.nat_range.low) == 4 else "ipv6"
+            if not match.satisfied(family):
+                line.add(
+                    token.column,
+                    token.text,
+                    f"nat to {'IPv4' if family == 'ip' else 'IPv6'} needs a match on {family}",
+                    "packets are translated within their IP version",
+                )
+    for needs, token in reader.needs:
+        match.require(needs, token)
     table = head.get("table", 0)
     for token, action in reader.goto_tokens:
         if action.table <= table:

@@ -21,7 +21,16 @@ __all__ = ["CtVisit", "MacMove", "Result"]
 class CtVisit:
     """One passage of the packet through conntrack."""
 
-    __slots__ = ("committed", "connection", "result", "zone")
+    __slots__ = (
+        "changed",
+        "committed",
+        "connection",
+        "label",
+        "mark",
+        "result",
+        "translated",
+        "zone",
+    )
 
     def __init__(self, zone: int, result: CtResult) -> None:
         self.zone = zone
@@ -30,6 +39,14 @@ class CtVisit:
         """A ct(commit) accepted this passage (with PeekConntrack: it would have)."""
         self.connection: Connection | None = result.connection
         """The connection, after the commit if there was one; None while it is not committed."""
+        known = result.connection
+        self.mark = 0 if known is None else known.mark
+        self.label = 0 if known is None else known.label
+        """As the packet sees them (with PeekConntrack: as it would)."""
+        self.changed = False
+        """exec() gave the connection another mark or label."""
+        self.translated = False
+        """nat() was carried out."""
 
     def __repr__(self) -> str:
         return f"CtVisit(zone={self.zone}, {self.result!r}, committed={self.committed})"
@@ -59,6 +76,7 @@ class Result:
         "learned",
         "looked_bits",
         "outputs",
+        "packets",
         "path",
         "pkt",
         "version",
@@ -76,6 +94,8 @@ class Result:
         """`Pipeline.version` when the packet was resolved."""
         self.outputs: list[int] = []
         """Vport ids in the order of the actions; a vport may occur twice, as in OVS."""
+        self.packets: list[Packet] = []
+        """What goes to each output: `pkt` itself, or what the actions made of it."""
         self.drop_reason = ""
         """Why there is no output; empty if there is one."""
         self.path: tuple[Flow, ...] = ()

@@ -19,26 +19,37 @@ all copies of the packet, where OVS starts anew for each copy, so that work is b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from p4ct.conntrack import ConntrackFull, ConntrackInvalid, FragmentDropped, Reassembler
+from p4ct.conntrack import FragmentDropped, Reassembler
 from p4ct.pipeline.access import ConntrackAccess
 from p4ct.pipeline.actions import (
     Action,
     Ct,
-    CtClear,
+    DecTtl,
     GotoTable,
     InPort,
+    Move,
     Normal,
     Output,
     Resubmit,
+    SetField,
 )
 from p4ct.pipeline.classifier import Classifier
-from p4ct.pipeline.fields import Field, Key, build_key
+from p4ct.pipeline.ct_pass import (
+    CtDrop,
+    CtPass,
+    clear_ct_fields,
+    read_subfield,
+    set_ct_fields,
+)
+from p4ct.pipeline.fields import REGISTERS, Field, Key, build_key
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.normal import LearningSwitch
 from p4ct.pipeline.result import CtVisit, Result
+from p4ct.pipeline.subfield import Subfield
 from p4ct.pipeline.trace import Trace
+from p4ct.pipeline.write import TUPLE_FIELDS, Unwritable, write
 
 if TYPE_CHECKING:
     from p4ct.packet.parse import Packet
@@ -52,10 +63,10 @@ MAX_RESUBMITS = 4096
 MAX_RECIRCULATIONS = 8
 """Nested passages through `ct(table=…)` (MAX_RECIRC_DEPTH of the OVS userspace datapath)."""
 
-_CT_STATE, _CT_ZONE, _CT_MARK = int(Field.CT_STATE), int(Field.CT_ZONE), int(Field.CT_MARK)
 _IN_PORT = int(Field.IN_PORT)
 _IN_PORT_BIT = 1 << _IN_PORT
-_INVALID, _RELATED = 0x10, 0x04
+#: No entry matches these, so a result that depends on what they become holds for this packet only.
+_NOT_IN_ENTRIES = frozenset({Field.NW_TOS, Field.NW_ECN, Field.NW_TTL})
 
 
 class _Abort(Exception):
@@ -66,23 +77,27 @@ class _Held(Exception):
     """The packet is a fragment that waits for the others."""
 
 
+class _Before(NamedTuple):
+    """What the original has while the copy that `ct` made goes on."""
+
+    pkt: Packet
+    key: Key
+    tracked: CtVisit
+
+
 class _Frame:
     """The actions of one flow that are still to be done."""
 
-    __slots__ = ("actions", "depth", "fork", "forks", "next", "table", "tracked")
+    __slots__ = ("actions", "before", "depth", "forks", "next", "table")
 
-    def __init__(
-        self, flow: Flow, depth: int, forks: int, *, fork: bool, tracked: CtVisit | None
-    ) -> None:
+    def __init__(self, flow: Flow, depth: int, forks: int, before: _Before | None) -> None:
         self.actions: tuple[Action, ...] = flow.actions
         self.next = 0
         self.table = flow.table
         self.depth = depth
         self.forks = forks
-        self.fork = fork
-        """This is the copy that `ct` made; its end clears the ct fields of the original."""
-        self.tracked = tracked
-        """What the original's last `ct` answered, for when the copy is done."""
+        self.before = before
+        """Not None if this is the copy that `ct` made: what the original is when it is done."""
 
 
 class Run:
@@ -90,7 +105,7 @@ class Run:
 
     __slots__ = (
         "_count",
-        "_ct",
+        "_ct_pass",
         "_effects",
         "_fragments",
         "_frames",
@@ -123,7 +138,7 @@ class Run:
     ) -> None:
         self._tables = tables
         self._switch = switch
-        self._ct = ct
+        self._ct_pass = CtPass(ct, result, now, effects=effects)
         self._fragments = fragments
         self._count = 1  # frames that the packet came in
         self._pkt: Packet = result.pkt
@@ -147,9 +162,10 @@ class Run:
         try:
             self._enter(0, 0, 0)
             self._work()
-        except _Abort as abort:
+        except (_Abort, CtDrop, Unwritable) as abort:
             self._reason = str(abort)
             result.outputs.clear()
+            result.packets.clear()
         except _Held:
             result.held = True
         result.path = tuple(self._path)
@@ -164,9 +180,8 @@ class Run:
             index = frame.next
             if index == len(frame.actions):
                 frames.pop()
-                if frame.fork:
-                    self._clear_ct_fields()
-                    self._tracked = frame.tracked
+                if frame.before is not None:
+                    self._pkt, self._key, self._tracked = frame.before
                 continue
             frame.next = index + 1
             action = frame.actions[index]
@@ -185,19 +200,20 @@ class Run:
                 self._resubmit(action.table, None, frame)
             elif isinstance(action, InPort):
                 self.result.looked_bits |= _IN_PORT_BIT
-                self.result.outputs.append(self._in_port)
+                self._send(self._in_port)
+            elif isinstance(action, SetField):
+                self._write(action.field, action.value, action.mask)
+            elif isinstance(action, Move):
+                target = action.target
+                value = read_subfield(action.source, self._key, self.result) << target.start
+                self._write(target.field, value, target.mask)
+            elif isinstance(action, DecTtl):
+                self._dec_ttl()
             else:
-                self._clear(action)
+                clear_ct_fields(self._key)
+                self._tracked = None
 
-    def _enter(
-        self,
-        table: int,
-        depth: int,
-        forks: int,
-        *,
-        fork: bool = False,
-        tracked: CtVisit | None = None,
-    ) -> bool:
+    def _enter(self, table: int, depth: int, forks: int, before: _Before | None = None) -> bool:
         """Looks up in a table and begins the actions of the flow that is hit."""
         self._lookups += 1
         classifier = self._tables.get(table)
@@ -216,9 +232,9 @@ class Run:
         self._path.append(flow)
         if not flow.actions:
             self._reason = "action drop"
-            if not fork:
+            if before is None:
                 return True
-        self._frames.append(_Frame(flow, depth, forks, fork=fork, tracked=tracked))
+        self._frames.append(_Frame(flow, depth, forks, before))
         return True
 
     def _resubmit(self, table: int, port: int | None, frame: _Frame) -> None:
@@ -244,83 +260,92 @@ class Run:
             if self._trace is not None:
                 self._trace.note("skipped: this is the ingress vport")
             return
+        self._send(port)
+
+    def _send(self, port: int) -> None:
         self.result.outputs.append(port)
+        self.result.packets.append(self._pkt)
 
     def _normal(self) -> None:
-        reason = self._switch.forward(
-            self._pkt, self._in_port, self._now, self._effects, self.result
-        )
+        result = self.result
+        reason = self._switch.forward(self._pkt, self._in_port, self._now, self._effects, result)
+        result.packets += [self._pkt] * (len(result.outputs) - len(result.packets))
         if reason:
             self._reason = reason
         if self._trace is not None:
             self._trace.normal(self.result, reason)
 
-    def _do_ct(self, action: Ct, frame: _Frame) -> None:
-        visit = self._tracked
-        if visit is None or visit.zone != action.zone:
-            if self._pkt.frag and self._effects and not self._pkt.error:
-                self._reassemble(action)
-            found = self._ct.track(self._pkt, action.zone, self._now)
-            visit = self._tracked = CtVisit(action.zone, found)
-            self.result.ct.append(visit)
-            self._count_fragments(visit)
-        if action.commit and not visit.committed and not int(visit.result.state) & _INVALID:
-            self._commit(visit)
+    def _write(self, field: Field, value: int, mask: int) -> None:
+        if field in _NOT_IN_ENTRIES:
+            self.result.looked_bits |= 1 << field
+        self._pkt = write(self._pkt, self._key, field, value, mask)
+        if field in TUPLE_FIELDS:
+            self._tracked = None
+
+    def _dec_ttl(self) -> None:
+        ttl = self._key[Field.NW_TTL]
+        if ttl > 1:
+            self._pkt = write(self._pkt, self._key, Field.NW_TTL, ttl - 1, 0xFF)
+            return
+        self._reason = "dec_ttl: TTL exceeded"
         if self._trace is not None:
-            self._trace.tracked(visit, action)
+            self._trace.note("TTL exceeded: no further action")
+        while self._frames:
+            frame = self._frames.pop()
+            if frame.before is not None:  # the copy ends here, the original goes on
+                self._pkt, self._key, self._tracked = frame.before
+                return
+
+    def _do_ct(self, action: Ct, frame: _Frame) -> None:
+        zone = action.zone
+        if isinstance(zone, Subfield):
+            zone = read_subfield(zone, self._key, self.result)
+        visit = self._tracked
+        if visit is None or visit.zone != zone:
+            visit = None
+            if self._pkt.frag and self._effects and not self._pkt.error:
+                self._reassemble(action, zone)
+        visit, self._pkt = self._ct_pass.run(action, zone, self._pkt, self._key, visit)
+        self._tracked = visit
+        if self._trace is not None:
+            self._trace.tracked(visit, action, self._pkt)
+        clear_ct_fields(self._key)
         if action.table is None:
-            self._clear_ct_fields()
             return
         if frame.forks >= MAX_RECIRCULATIONS:
             raise _Abort(f"over {MAX_RECIRCULATIONS} recirculations")
         if self._lookups > MAX_RESUBMITS:
             raise _Abort(f"over {MAX_RESUBMITS} resubmits")
-        key = self._key
-        key[_CT_STATE] = int(visit.result.state)
-        key[_CT_ZONE] = action.zone
-        key[_CT_MARK] = 0 if visit.connection is None else visit.connection.mark
-        if not self._enter(action.table, 0, frame.forks + 1, fork=True, tracked=visit):
-            self._clear_ct_fields()
+        before = _Before(self._pkt, self._key, visit)
+        self._key = self._key.copy()
+        set_ct_fields(self._key, visit, self._pkt)
+        if not self._enter(action.table, 0, frame.forks + 1, before):
+            self._key = before.key
 
-    def _reassemble(self, action: Ct) -> None:
+    def _reassemble(self, action: Ct, zone: int) -> None:
         """Go on with the whole packet, if this was the fragment that it lacked."""
         if self.result.outputs:
             # What goes out before ct() would be fragments, and what comes after it the packet.
             raise _Abort("fragment: an output before ct()")
         try:
             table = -1 if action.table is None else action.table
-            whole = self._fragments.take(self._pkt, action.zone, table, self._in_port, self._now)
+            whole = self._fragments.take(self._pkt, zone, table, self._in_port, self._now)
         except FragmentDropped as dropped:
             raise _Abort(str(dropped)) from None
         if whole is None:
             raise _Held
         self._pkt = self.result.pkt = whole.packet
         self.result.cuts = whole.cuts
-        self._count = len(whole.cuts.sizes)
-        self._key = build_key(whole.packet, self._in_port)
+        self._count = self._ct_pass.count = len(whole.cuts.sizes)
+        self._key = self._key_of(whole.packet, self._key)
+        for frame in self._frames:
+            if frame.before is not None:
+                key = self._key_of(whole.packet, frame.before.key)
+                frame.before = _Before(whole.packet, key, frame.before.tracked)
 
-    def _count_fragments(self, visit: CtVisit) -> None:
-        """Conntrack has counted one packet; what came, and will leave, are fragments."""
-        if self._count > 1 and visit.connection and not int(visit.result.state) & _RELATED:
-            visit.connection.add_software(visit.result.direction, self._count - 1, 0)
-
-    def _commit(self, visit: CtVisit) -> None:
-        new = visit.connection is None
-        try:
-            visit.connection = self._ct.commit(visit.result, self._pkt, self._now)
-        except ConntrackFull:
-            raise _Abort("ct(commit): connection table full") from None
-        except ConntrackInvalid:
-            # Tracked as +new, but nothing that could begin a connection.
-            raise _Abort("ct(commit): the packet begins no connection") from None
-        visit.committed = True
-        if new:
-            self._count_fragments(visit)
-
-    def _clear_ct_fields(self) -> None:
-        key = self._key
-        key[_CT_STATE] = key[_CT_ZONE] = key[_CT_MARK] = 0
-
-    def _clear(self, _action: CtClear) -> None:
-        self._clear_ct_fields()
-        self._tracked = None
+    def _key_of(self, pkt: Packet, old: Key) -> Key:
+        """The key of a packet that takes another's place: what flows have noted stays."""
+        key = build_key(pkt, self._in_port)
+        for register in REGISTERS:
+            key[register] = old[register]
+        return key

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from p4ct.packet.text import format_ip
 from p4ct.pipeline.actions import Action, Ct, format_action
-from p4ct.pipeline.fields import Key
+from p4ct.pipeline.fields import TCP, UDP, Key
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.format import format_flags, format_key, format_match
 from p4ct.pipeline.ports import PortTable
 from p4ct.pipeline.result import CtVisit, Result
 from p4ct.pipeline.values import CT_STATE_NAMES
+
+if TYPE_CHECKING:
+    from p4ct.packet.parse import Packet
 
 __all__ = ["Trace"]
 
@@ -50,8 +56,8 @@ class Trace:
         """A remark about the action above it."""
         self._lines.append(f"     -> {text}")
 
-    def tracked(self, visit: CtVisit, action: Ct) -> None:
-        """What conntrack said."""
+    def tracked(self, visit: CtVisit, action: Ct, pkt: Packet) -> None:
+        """What conntrack said; `pkt`: the packet as it left."""
         state = int(visit.result.state)
         text = f"zone {visit.zone}: ct_state={format_flags(state, state, CT_STATE_NAMES)}"
         if visit.result.reason:
@@ -61,6 +67,11 @@ class Trace:
         self.note(text)
         if action.commit:
             self.note("committed" if visit.committed else "not committed: the packet is invalid")
+        if action.nat and visit.translated:
+            ports = f", ports {pkt.sport} > {pkt.dport}" if pkt.proto in (TCP, UDP) else ""
+            self.note(f"translated: {format_ip(pkt.src)} > {format_ip(pkt.dst)}{ports}")
+        if action.writes:
+            self.note(f"ct_mark={visit.mark:#x}, ct_label={visit.label:#x}")
         if action.table is None:
             self.note("ct fields are cleared: ct() without table resumes nowhere")
         else:

@@ -19,13 +19,14 @@ from p4ct.pipeline.fields import (
     FIELDS,
     ICMP,
     ICMPV6,
+    REGISTERS,
     SCTP,
     TCP,
     UDP,
     Field,
 )
 
-__all__ = ["ACTION_NAMES", "CT_ARGUMENTS", "MATCH_FIELDS", "PROTOCOLS", "MatchField"]
+__all__ = ["ACTION_NAMES", "CT_ARGUMENTS", "MATCH_FIELDS", "PROTOCOLS", "WRITE_NAMES", "MatchField"]
 
 Parser = Callable[[str], tuple[int, int]]
 
@@ -177,6 +178,18 @@ MATCH_FIELDS: Mapping[str, MatchField] = {
     "ct_state": MatchField(Field.CT_STATE, _ct_state),
     "ct_zone": MatchField(Field.CT_ZONE, _number(Field.CT_ZONE, maskable=True)),
     "ct_mark": MatchField(Field.CT_MARK, _number(Field.CT_MARK, maskable=True)),
+    "ct_label": MatchField(Field.CT_LABEL, _number(Field.CT_LABEL, maskable=True)),
+    "ct_nw_proto": MatchField(Field.CT_NW_PROTO, _number(Field.CT_NW_PROTO), "tracked"),
+    "ct_nw_src": MatchField(Field.CT_NW_SRC, values.parse_ipv4, "tracked ip"),
+    "ct_nw_dst": MatchField(Field.CT_NW_DST, values.parse_ipv4, "tracked ip"),
+    "ct_ipv6_src": MatchField(Field.CT_IPV6_SRC, values.parse_ipv6, "tracked ipv6"),
+    "ct_ipv6_dst": MatchField(Field.CT_IPV6_DST, values.parse_ipv6, "tracked ipv6"),
+    "ct_tp_src": MatchField(Field.CT_TP_SRC, _number(Field.CT_TP_SRC, maskable=True), "tracked"),
+    "ct_tp_dst": MatchField(Field.CT_TP_DST, _number(Field.CT_TP_DST, maskable=True), "tracked"),
+    **{
+        FIELDS[register].name: MatchField(register, _number(register, maskable=True))
+        for register in REGISTERS
+    },
 }
 """Every token that sets one field; `in_port` and `vlan_tci` are read apart."""
 
@@ -191,30 +204,30 @@ UNSUPPORTED_MATCHES = _names(
     "tun_id tunnel_id tun_src tun_dst tun_ipv6_src tun_ipv6_dst tun_flags tun_ttl tun_tos "
     "tun_gbp_id tun_gbp_flags tun_erspan_idx tun_erspan_ver tun_erspan_dir tun_erspan_hwid "
     "tun_gtpu_flags tun_gtpu_msgtype metadata in_port_oxm actset_output skb_priority pkt_mark "
-    "dp_hash recirc_id packet_type conj_id eth ct_label ct_nw_proto ct_nw_src ct_nw_dst "
-    "ct_ipv6_src ct_ipv6_dst ct_tp_src ct_tp_dst mpls mplsm mpls_label mpls_tc mpls_bos mpls_ttl "
+    "dp_hash recirc_id packet_type conj_id eth mpls mplsm mpls_label mpls_tc mpls_bos mpls_ttl "
     "ipv6_label sctp_src sctp_dst nd_sll nd_tll nd_reserved nd_options_type nsh_flags nsh_mdtype "
     "nsh_np nsh_spi nsh_si nsh_ttl nsp nsi dl_vlan1 dl_vlan_pcp1 vlan_tci1"
 )
-UNSUPPORTED_MATCH_PREFIXES = ("reg", "xreg", "xxreg", "tun_metadata", "NXM_", "OXM_")
+UNSUPPORTED_MATCH_PREFIXES = ("xreg", "xxreg", "tun_metadata", "NXM_", "OXM_")
 UNSUPPORTED_OPTIONS = _names(
     "idle_timeout hard_timeout importance send_flow_rem check_overlap reset_counts "
     "no_packet_counts no_byte_counts no_readonly_table allow_hidden_fields out_port "
     "out_group"
 )
 
-ACTION_NAMES = frozenset(
-    {"output", "in_port", "normal", "drop", "ct", "ct_clear", "resubmit", "goto_table"}
+WRITE_NAMES = _names(
+    "set_field load move dec_ttl mod_dl_src mod_dl_dst mod_nw_src mod_nw_dst mod_nw_tos mod_nw_ecn "
+    "mod_nw_ttl mod_tp_src mod_tp_dst"
 )
+ACTION_NAMES = WRITE_NAMES | _names("output in_port normal drop ct ct_clear resubmit goto_table")
 UNSUPPORTED_ACTIONS = _names(
-    "group controller enqueue bundle bundle_load set_field load set_vlan_vid set_vlan_pcp "
-    "mod_vlan_vid mod_vlan_pcp strip_vlan pop_vlan push_vlan mod_dl_src mod_dl_dst mod_nw_src "
-    "mod_nw_dst mod_nw_tos mod_nw_ecn mod_nw_ttl set_nw_ttl mod_tp_src mod_tp_dst move push pop "
-    "dec_ttl set_mpls_label set_mpls_tc set_mpls_ttl dec_mpls_ttl push_mpls pop_mpls dec_nsh_ttl "
-    "delete_field encap decap set_tunnel set_tunnel64 set_queue pop_queue fin_timeout learn "
-    "conjunction multipath note exit sample clone nat meter clear_actions write_actions "
-    "write_metadata apply_actions check_pkt_larger delete all flood local table none any"
+    "group controller enqueue bundle bundle_load set_vlan_vid set_vlan_pcp mod_vlan_vid "
+    "mod_vlan_pcp strip_vlan pop_vlan push_vlan set_nw_ttl push pop set_mpls_label set_mpls_tc "
+    "set_mpls_ttl dec_mpls_ttl push_mpls pop_mpls dec_nsh_ttl delete_field encap decap set_tunnel "
+    "set_tunnel64 set_queue pop_queue fin_timeout learn conjunction multipath note exit sample "
+    "clone nat meter clear_actions write_actions write_metadata apply_actions check_pkt_larger "
+    "delete all flood local table none any"
 )
 
-CT_ARGUMENTS = frozenset({"commit", "zone", "table"})
-UNSUPPORTED_CT_ARGUMENTS = frozenset({"force", "nat", "alg", "exec", "timeout"})
+CT_ARGUMENTS = frozenset({"commit", "force", "zone", "table", "nat", "exec"})
+UNSUPPORTED_CT_ARGUMENTS = frozenset({"alg", "timeout"})

@@ -12,6 +12,7 @@ from p4ct.packet.build import push_vlan
 from p4ct.packet.parse import parse
 from p4ct.packet.vxlan import Tunnel, decapsulate, encapsulate
 from p4ct.pipeline.ports import PortTable, Vport, Vxlan
+from p4ct.pipeline.result import Result
 
 VXLAN = Vxlan(7, "192.0.2.1", "192.0.2.2", "02:00:00:00:01:01", "02:00:00:00:01:02")
 PORTS = PortTable([
@@ -28,6 +29,14 @@ INNER = build.udp_frame(src="10.0.0.3", dst="10.0.0.1", sport=1, dport=2, payloa
 
 def info(vport: int, port: int = 3, tunnel_id: int = 0) -> PuntInfo:
     return PuntInfo(port, vport, PuntReason.MISS, Step.FLOW, 0, 0, 0, 0, tunnel_id, 0, 60)
+
+
+def result_of(frame: bytes, outputs: list[int]) -> Result:
+    """Flows have sent the frame as it is to these vports."""
+    result = Result(parse(frame), PORTS, 0)
+    result.outputs = outputs
+    result.packets = [result.pkt] * len(outputs)
+    return result
 
 
 def wire_of(sent: list[tuple[int, bytes]] | None = None) -> Wire:
@@ -85,7 +94,7 @@ def test_a_tag_that_has_only_a_priority() -> None:
     assert received == (PORTS.by_id[2], INNER, 10)
     inside = encapsulate(priority_tagged(INNER), PEER)
     assert wire.receive(inside, info(0)) == (PORTS.by_id[3], INNER, 10)
-    wire.deliver(parse(INNER), 2, [2, 4], 10)
+    wire.deliver(result_of(INNER, [2, 4]), 2, 10)
     assert sent[0] == (PORTS.by_id[2].port, INNER)
     found = decapsulate(sent[1][1])
     assert found is not None
@@ -109,7 +118,7 @@ def test_an_unknown_inner_tag_belongs_to_no_vport_of_the_tunnel() -> None:
 def test_tag_and_tunnel_on_the_way_out() -> None:
     sent: list[tuple[int, bytes]] = []
     wire = wire_of(sent)
-    wire.deliver(parse(INNER), 1, [2, 3, 4])
+    wire.deliver(result_of(INNER, [2, 3, 4]), 1)
     assert sent[0] == (3, INNER)
     assert sent[1] == (3, encapsulate(INNER, MINE))
     inside = decapsulate(sent[2][1])
@@ -120,7 +129,7 @@ def test_tag_and_tunnel_on_the_way_out() -> None:
 
 def test_a_full_queue_is_counted() -> None:
     wire = wire_of()
-    wire.deliver(parse(INNER), 1, [3])
+    wire.deliver(result_of(INNER, [3]), 1)
     assert (wire.sent, dict(wire.drops)) == (0, {"packet-out queue full": 1})
 
 
@@ -129,7 +138,7 @@ def test_a_flooded_packet_is_answered_once() -> None:
     sent: list[tuple[int, bytes]] = []
     wire = Wire(ports, lambda port, frame: not sent.append((port, frame)), {})
     frame = build.udp_frame(src="fd00::1", dst="fd00::2", sport=1, dport=2, payload=bytes(600))
-    wire.deliver(parse(frame), 1, [2, 3])
+    wire.deliver(result_of(frame, [2, 3]), 1)
     assert [port for port, _ in sent] == [1]
     assert dict(wire.too_big) == {"not sent": 2, "answered": 1}
 
@@ -148,5 +157,5 @@ def test_a_tag_keeps_its_priority() -> None:
     assert received is not None
     vport, frame, priority = received
     assert frame == INNER
-    wire.deliver(parse(frame), vport.id, [2, 3], priority)
+    wire.deliver(result_of(frame, [2, 3]), vport.id, priority)
     assert sent == [(2, push_vlan(INNER, 20, pcp=6, dei=True)), (3, INNER)]

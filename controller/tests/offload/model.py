@@ -9,6 +9,7 @@ a clock that moves only when a test says so.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
+from random import Random
 from typing import Any, TypeVar
 
 from p4ct.conntrack import Connection, Event, Timeouts, Tracker
@@ -28,6 +29,7 @@ from p4ct.eswitch.entries import (
     Insert,
     L2PairEntry,
     Modify,
+    Nat,
     NextHopEntry,
     Op,
     PuntInfo,
@@ -40,6 +42,7 @@ from p4ct.offload.manager import OffloadManager, OffloadOptions
 from p4ct.offload.reconcile import Drift, reconcile
 from p4ct.offload.rounds import refresh, run_round
 from p4ct.packet import build
+from p4ct.packet.checksum import checksum, l4_checksum
 from p4ct.packet.parse import Packet, parse
 from p4ct.packet.too_big import ip_length
 from p4ct.packet.vxlan import encapsulate
@@ -75,6 +78,36 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     raise AssertionError("the offload manager waited for something")
+
+
+def leaving(pkt: Packet, nat: Nat | None, hop: NextHopEntry) -> bytes:
+    """What step 7 makes of a packet; its checksums were right and are computed anew."""
+    frame, at, l4 = bytearray(pkt.frame), pkt.l3_offset, pkt.l4_offset
+    if nat is not None:
+        place = at + (12 if pkt.version == 4 else 8)
+        frame[place : place + 2 * len(nat.src)] = nat.src + nat.dst
+        if pkt.proto in (6, 17):
+            frame[l4 : l4 + 4] = nat.sport.to_bytes(2, "big") + nat.dport.to_bytes(2, "big")
+            check = l4 + (16 if pkt.proto == 6 else 6)
+        else:
+            frame[l4 + 4 : l4 + 6] = nat.sport.to_bytes(2, "big")
+            check = l4 + 2
+        frame[check : check + 2] = bytes(2)
+        end = l4 + pkt.l4_len
+        if pkt.version == 4 and pkt.proto == 1:
+            total = checksum(bytes(frame[l4:end]))
+        else:
+            total = l4_checksum(nat.src, nat.dst, pkt.proto, bytes(frame[l4:end]))
+        if pkt.proto == 17:
+            total = total or 0xFFFF
+        frame[check : check + 2] = total.to_bytes(2, "big")
+    if hop.eth_src:
+        frame[0:12] = hop.eth_dst + hop.eth_src
+        frame[at + (8 if pkt.version == 4 else 7)] -= 1
+    if pkt.version == 4:
+        frame[at + 10 : at + 12] = bytes(2)
+        frame[at + 10 : at + 12] = checksum(bytes(frame[at:l4])).to_bytes(2, "big")
+    return bytes(frame)
 
 
 class ModelSwitch:
@@ -144,7 +177,7 @@ class ModelSwitch:
                 for counter in (cell, path):
                     counter[0] += 1
                     counter[1] += pkt.wire_len
-                frame = pkt.frame
+                frame = leaving(pkt, entry.action.nat, hop)
                 return hop.port, encapsulate(frame, hop.tunnel) if hop.tunnel else frame
         action = entry.action if entry is not None else CtDrain(0, 0, 0)
         pair = self._window(action.conn_index) if entry is not None else WindowPair()
@@ -363,7 +396,12 @@ class World:
         self.ports = ports or PortTable([Vport(1, "vm1", 1), Vport(3, "ext", 3, kind="uplink")])
         self.switch = ModelSwitch() if switch is None else switch
         self.switch.now = self.now
-        self.tracker = Tracker(timeouts, max_connections=max_connections, tcp_be_liberal=liberal)
+        self.tracker = Tracker(
+            timeouts,
+            max_connections=max_connections,
+            tcp_be_liberal=liberal,
+            random=Random(1),
+        )
         self.pipeline = Pipeline(self.ports, self.tracker)
         self.pipeline.replace(self.flows(policy), self.now)
         self.manager = OffloadManager(self.pipeline, self.tracker, options or OffloadOptions())
@@ -380,6 +418,8 @@ class World:
     def _event(self, event: Event, connection: Connection, now: float) -> None:
         if event is Event.DESTROY:
             self.manager.connection_gone(connection)
+        elif event is Event.MARK:
+            self.manager.mark_changed(connection)
 
     def _send(self, port: int, frame: bytes) -> bool:
         self.delivered.append((port, frame))

@@ -59,7 +59,13 @@ class ScriptedConntrack:
             "scripted" if state & CtState.INV else "",
         )
 
-    def commit(self, result: CtResult, pkt: Packet, now: float) -> Connection:
+    def preview(self, result: CtResult, pkt: Packet, now: float, **_: object) -> Connection | None:
+        return result.connection
+
+    def set_mark(self, conn: Connection, mark: int, label: int, now: float) -> None:
+        conn.mark, conn.label = mark, label
+
+    def commit(self, result: CtResult, pkt: Packet, now: float, **_: object) -> Connection:
         self.calls.append(("commit", result.zone))
         if self.full:
             raise ConntrackFull

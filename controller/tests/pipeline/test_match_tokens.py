@@ -95,6 +95,15 @@ CASES = [
     ("", "ct_state=+trk+est+rpl+rel-inv+snat+dnat", [(F.CT_STATE, (0xEE, 0xFE))]),
     ("", "ct_zone=7", [exact(F.CT_ZONE, 7)]),
     ("", "ct_mark=0x10/0xf0", [(F.CT_MARK, (0x10, 0xF0))]),
+    ("", f"ct_label={1 << 64:#x}/{0xFF << 64:#x}", [(F.CT_LABEL, (1 << 64, 0xFF << 64))]),
+    ("ip,ct_state=+trk,", "ct_nw_proto=6", [exact(F.CT_NW_PROTO, 6)]),
+    ("ip,ct_state=+trk,", "ct_nw_src=10.0.0.0/8", [(F.CT_NW_SRC, (10 << 24, 0xFF << 24))]),
+    ("ip,ct_state=+trk,", "ct_nw_dst=1.2.3.4", [exact(F.CT_NW_DST, 0x01020304)]),
+    ("ipv6,ct_state=+trk,", "ct_ipv6_src=::5", [exact(F.CT_IPV6_SRC, 5)]),
+    ("ipv6,ct_state=+trk,", "ct_ipv6_dst=::/1", [(F.CT_IPV6_DST, (0, 1 << 127))]),
+    ("tcp,ct_state=+trk,", "ct_tp_src=80", [exact(F.CT_TP_SRC, 80)]),
+    ("tcp6,ct_state=+trk,", "ct_tp_dst=0x50/0xf0", [(F.CT_TP_DST, (0x50, 0xF0))]),
+    *(("", f"reg{n}=5/7", [(F(F.REG0 + n), (5, 7))]) for n in range(16)),
 ]
 
 

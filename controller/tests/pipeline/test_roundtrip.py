@@ -5,10 +5,23 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from p4ct.conntrack import NatRange
 from p4ct.pipeline import Flow, flow_line, parse_flows
-from p4ct.pipeline.actions import Ct, CtClear, GotoTable, InPort, Normal, Output, Resubmit
-from p4ct.pipeline.fields import FIELDS, Field
+from p4ct.pipeline.actions import (
+    Ct,
+    CtClear,
+    DecTtl,
+    GotoTable,
+    InPort,
+    Move,
+    Normal,
+    Output,
+    Resubmit,
+    SetField,
+)
+from p4ct.pipeline.fields import FIELDS, REGISTERS, Field
 from p4ct.pipeline.match import FieldMatch, Match
+from p4ct.pipeline.subfield import PREREQUISITES, WRITABLE, Subfield
 
 PORTS = {"vm1": 1, "vm2": 2, "ext": 3}
 NAMES = {number: name for name, number in PORTS.items()}
@@ -29,7 +42,7 @@ LINK = {
     "lldp": (0x88CC, None),
     "rarp": (0x8035, None),
 }
-ANY = [F.CT_ZONE, F.CT_MARK, F.DL_SRC, F.DL_DST]
+ANY = [F.CT_ZONE, F.CT_MARK, F.CT_LABEL, F.DL_SRC, F.DL_DST, *REGISTERS]
 IP = [F.NW_ECN, F.NW_TTL]
 CT_STATES = [
     (0x20, 0x21),
@@ -44,6 +57,8 @@ FRAGS = [(0, 3), (1, 1), (1, 3), (3, 3), (0, 2)]
 MASKABLE = {
     F.CT_ZONE,
     F.CT_MARK,
+    F.CT_LABEL,
+    *REGISTERS,
     F.DL_SRC,
     F.DL_DST,
     F.NW_SRC,
@@ -117,7 +132,71 @@ resubmits = st.one_of(
 plain = st.one_of(
     st.builds(Output, ports), st.just(InPort()), st.just(Normal()), st.just(CtClear()), resubmits
 )
-cts = st.builds(Ct, st.booleans(), st.integers(0, 0xFFFF), st.none() | tables)
+
+
+@st.composite
+def subfields(draw: st.DrawFn, fields: list[Field], bits: int | None = None) -> Subfield:
+    field = draw(st.sampled_from([f for f in fields if bits is None or FIELDS[f].bits >= bits]))
+    bits = draw(st.integers(1, min(16, FIELDS[field].bits))) if bits is None else bits
+    return Subfield(field, draw(st.integers(0, FIELDS[field].bits - bits)), bits)
+
+
+def writable(dl_type: int | None, proto: int | None) -> list[Field]:
+    """What the actions of a flow with such a match may write."""
+    has = {"ip": dl_type == 0x0800, "ipv6": dl_type == 0x86DD, "arp": dl_type == 0x0806}
+    has["ip or ipv6"] = has["ip"] or has["ipv6"]
+    has["tcp or udp"] = has["ip or ipv6"] and proto in (6, 17)
+    return [f for f in sorted(WRITABLE) if f not in PREREQUISITES or has[PREREQUISITES[f]]]
+
+
+@st.composite
+def sets(draw: st.DrawFn, fields: list[Field]) -> SetField:
+    field = draw(st.sampled_from(fields))
+    full = 0xFC if field is F.NW_TOS else FIELDS[field].mask
+    fixed = field in (F.NW_TOS, F.NW_ECN, F.NW_TTL, F.ARP_OP) or draw(st.booleans())
+    mask = full if fixed else draw(st.integers(1, full))
+    return SetField(field, draw(st.integers(0, full)) & mask, mask)
+
+
+@st.composite
+def moves(draw: st.DrawFn, sources: list[Field], targets: list[Field]) -> Move:
+    target = draw(subfields([f for f in targets if f is not F.NW_TOS]))
+    return Move(draw(subfields([f for f in sources if f is not F.NW_TOS], target.bits)), target)
+
+
+@st.composite
+def nats(draw: st.DrawFn, size: int) -> NatRange:
+    numbers = st.integers(1, (1 << 8 * size) - 1)
+    low, high = sorted((draw(numbers), draw(numbers)))
+    ports = draw(st.none() | st.tuples(st.integers(1, 0xFFFF), st.integers(1, 0xFFFF)))
+    flag = draw(st.sampled_from(["", "random", "hash"]))
+    return NatRange(
+        draw(st.booleans()),
+        low.to_bytes(size, "big"),
+        draw(st.sampled_from([low, high])).to_bytes(size, "big"),
+        None if ports is None else (min(ports), max(ports)),
+        random=flag == "random",
+        hash=flag == "hash",
+        persistent=draw(st.booleans()),
+    )
+
+
+@st.composite
+def cts(draw: st.DrawFn, dl_type: int | None) -> Ct:
+    commit = draw(st.booleans())
+    nat = draw(st.booleans())
+    marks = [F.CT_MARK, F.CT_LABEL]
+    writes = sets(marks) | moves([*marks, *REGISTERS], marks)
+    size = 4 if dl_type == 0x0800 else 16
+    return Ct(
+        commit,
+        draw(st.integers(0, 0xFFFF) | subfields([*REGISTERS, F.CT_MARK])),
+        draw(st.none() | tables),
+        force=commit and draw(st.booleans()),
+        nat=nat,
+        nat_range=draw(st.none() | nats(size)) if nat and commit else None,
+        writes=tuple(draw(st.lists(writes, max_size=3))) if commit else (),
+    )
 
 
 @st.composite
@@ -127,7 +206,14 @@ def flows(draw: st.DrawFn) -> Flow:
     trackable = match.exact(F.DL_TYPE) in (0x0800, 0x86DD) and not (
         state is not None and state.value & 0x10
     )
-    actions = draw(st.lists(plain | cts if trackable else plain, max_size=5))
+    dl_type, proto = match.exact(F.DL_TYPE), match.exact(F.NW_PROTO)
+    places = writable(dl_type, proto)
+    choices = plain | sets(places) | moves(places, places)
+    if dl_type in (0x0800, 0x86DD):
+        choices |= st.just(DecTtl())
+    if trackable:
+        choices |= cts(dl_type)
+    actions = draw(st.lists(choices, max_size=5))
     table = draw(tables)
     if table < 254 and draw(st.booleans()):
         actions.append(GotoTable(draw(st.integers(table + 1, 254))))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Header fields changed in a parsed packet: the answer is a new packet, the old one stays.
+
+Checksums are updated by the difference (RFC 1624 equation 3), exactly as p4src/stages/nat.p4 does:
+a wrong checksum stays wrong, and software and eswitch send the same bytes. A UDP checksum of 0
+means that there is none and stays; one that computes to 0 is sent as 0xFFFF (RFC 768).
+"""
+
+from __future__ import annotations
+
+import copy
+from struct import Struct
+
+from p4ct.packet.parse import (
+    ICMP_ECHO_REPLY,
+    ICMP_ECHO_REQUEST,
+    ICMPV6_ECHO_REPLY,
+    ICMPV6_ECHO_REQUEST,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_TCP,
+    PROTO_UDP,
+    Packet,
+)
+
+__all__ = [
+    "Ends",
+    "apply_difference",
+    "copy_packet",
+    "differences",
+    "set_arp",
+    "set_link",
+    "set_tos",
+    "set_ttl",
+    "translate",
+]
+
+_U16 = Struct("!H")
+_PORTS = Struct("!HH")
+_V4_ECHO = (ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY)
+_V6_ECHO = (ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY)
+
+Ends = tuple[bytes, bytes, int, int]
+"""Source and destination address, source and destination port; ICMP echo: the identifier is the
+source port, and the last number has no effect."""
+
+
+def differences(old: bytes, new: bytes) -> int:
+    """What a change of these bytes (an even number, at an even offset) adds to a checksum's sum.
+
+    In one's complement that is ~m + m' for each word; congruent to it modulo 0xFFFF.
+    """
+    # 2**16 is 1 modulo 0xFFFF, so a long number has the remainder of the sum of its words.
+    return (int.from_bytes(new, "big") - int.from_bytes(old, "big")) % 0xFFFF
+
+
+def apply_difference(frame: bytearray, offset: int, difference: int, *, udp: bool = False) -> None:
+    """Bring the checksum at this offset up to date; it never becomes 0xFFFF, but for UDP."""
+    old = _U16.unpack_from(frame, offset)[0]
+    if udp and not old:
+        return
+    new = 0xFFFF - (((old ^ 0xFFFF) + difference) % 0xFFFF or 0xFFFF)
+    _U16.pack_into(frame, offset, 0xFFFF if udp and not new else new)
+
+
+def copy_packet(pkt: Packet, frame: bytearray) -> Packet:
+    """The same fields with other bytes."""
+    fresh = copy.copy(pkt)
+    fresh.frame = bytes(frame)
+    return fresh
+
+
+def translate(pkt: Packet, ends: Ends) -> Packet:
+    """The IP packet with other addresses (of the same family), ports or ICMP echo identifier.
+
+    A later fragment has no ports: only its addresses change, and with them no L4 checksum, which
+    is that of the whole datagram and in its first fragment. Ports of other protocols are ignored.
+    """
+    src, dst, sport, dport = ends
+    frame = bytearray(pkt.frame)
+    addresses = differences(pkt.src, src) + differences(pkt.dst, dst)
+    at = pkt.l3_offset
+    if pkt.version == 4:
+        frame[at + 12 : at + 20] = src + dst
+        apply_difference(frame, at + 10, addresses)
+    else:
+        frame[at + 8 : at + 40] = src + dst
+    fresh = copy_packet(pkt, frame)
+    fresh.src, fresh.dst = src, dst
+    if pkt.frag != 2:
+        _translate_l4(pkt, fresh, frame, addresses, sport, dport)
+        fresh.frame = bytes(frame)
+    return fresh
+
+
+def _translate_l4(
+    pkt: Packet, fresh: Packet, frame: bytearray, addresses: int, sport: int, dport: int
+) -> None:
+    l4, proto = pkt.l4_offset, pkt.proto
+    if proto in (PROTO_TCP, PROTO_UDP):
+        if pkt.l4_len < (20 if proto == PROTO_TCP else 8):
+            return  # truncated: no ports were read
+        ports = differences(_PORTS.pack(pkt.sport, pkt.dport), _PORTS.pack(sport, dport))
+        _PORTS.pack_into(frame, l4, sport, dport)
+        if proto == PROTO_TCP:
+            apply_difference(frame, l4 + 16, addresses + ports)
+        else:
+            apply_difference(frame, l4 + 6, addresses + ports, udp=True)
+        fresh.sport, fresh.dport = sport, dport
+    elif proto == (PROTO_ICMP if pkt.version == 4 else PROTO_ICMPV6) and pkt.l4_len >= 8:
+        total = addresses if pkt.version == 6 else 0
+        if pkt.icmp_type in (_V4_ECHO if pkt.version == 4 else _V6_ECHO):
+            total += differences(_U16.pack(pkt.sport), _U16.pack(sport))
+            _U16.pack_into(frame, l4 + 4, sport)
+            fresh.sport = sport
+        if total:
+            apply_difference(frame, l4 + 2, total)
+
+
+def set_link(pkt: Packet, eth_src: bytes, eth_dst: bytes) -> Packet:
+    """The frame with other MAC addresses, 6 bytes each."""
+    fresh = copy_packet(pkt, bytearray(eth_dst + eth_src) + pkt.frame[12:])
+    fresh.eth_src, fresh.eth_dst = eth_src, eth_dst
+    return fresh
+
+
+def set_ttl(pkt: Packet, ttl: int) -> Packet:
+    """The IP packet with another TTL or hop limit, 0..255."""
+    at = pkt.l3_offset + (8 if pkt.version == 4 else 7)
+    frame = bytearray(pkt.frame)
+    old = bytes(frame[at : at + 2])
+    frame[at] = ttl
+    if pkt.version == 4:
+        apply_difference(frame, pkt.l3_offset + 10, differences(old, bytes(frame[at : at + 2])))
+    fresh = copy_packet(pkt, frame)
+    fresh.ttl = ttl
+    return fresh
+
+
+def set_tos(pkt: Packet, tos: int) -> Packet:
+    """The IP packet with another TOS byte or traffic class, 0..255."""
+    at = pkt.l3_offset
+    frame = bytearray(pkt.frame)
+    old = bytes(frame[at : at + 2])
+    if pkt.version == 4:
+        frame[at + 1] = tos
+        apply_difference(frame, at + 10, differences(old, bytes(frame[at : at + 2])))
+    else:
+        first = _U16.unpack(old)[0]
+        _U16.pack_into(frame, at, first & 0xF00F | tos << 4)
+    fresh = copy_packet(pkt, frame)
+    fresh.tos = tos
+    return fresh
+
+
+def set_arp(pkt: Packet, op: int, sha: bytes, spa: bytes, tha: bytes, tpa: bytes) -> Packet:
+    """The ARP packet (Ethernet and IPv4) with other contents."""
+    at = pkt.l3_offset
+    frame = bytearray(pkt.frame)
+    frame[at + 6 : at + 28] = _U16.pack(op) + sha + spa + tha + tpa
+    fresh = copy_packet(pkt, frame)
+    fresh.arp_op, fresh.arp_sha, fresh.arp_spa = op, sha, spa
+    fresh.arp_tha, fresh.arp_tpa = tha, tpa
+    return fresh

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the arguments of `ct(…)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from p4ct.pipeline import vocabulary as words
+from p4ct.pipeline.actions import Ct, Move, SetField
+from p4ct.pipeline.errors import ValueProblem, nearest
+from p4ct.pipeline.flow import MAX_TABLE
+from p4ct.pipeline.lexer import Token, tokens, within
+from p4ct.pipeline.parse_nat import parse_nat
+from p4ct.pipeline.parse_set import parse_write
+from p4ct.pipeline.subfield import Subfield, parse_subfield
+from p4ct.pipeline.values import parse_uint
+
+__all__ = ["parse_ct"]
+
+_FLAGS = frozenset({"commit", "force"})
+
+
+def parse_ct(token: Token) -> Ct:
+    """The action; raises ValueProblem (offset from the start of the token's value)."""
+    if token.delimiter not in ("", "("):
+        raise ValueProblem("ct takes its arguments in parentheses", "write ct(…)")
+    given: dict[str, Any] = {}
+    places: dict[str, Token] = {}
+    for part in tokens(token.value or ""):
+        if part.name in places:
+            raise ValueProblem(
+                f"ct argument {part.name!r} is given twice",
+                offset=part.start,
+                length=len(part.text),
+            )
+        places[part.name] = part
+        try:
+            given |= _argument(part)
+        except ValueProblem as problem:
+            raise within(part, problem) from None
+    action = Ct(**given)
+    if not action.commit:
+        for name, needs in (
+            ("force", action.force),
+            ("exec", bool(action.writes)),
+            ("nat", action.nat_range is not None),
+        ):
+            if needs:
+                part = places[name]
+                what = f"{name}(src or dst)" if name == "nat" else name
+                raise ValueProblem(
+                    f"ct argument {what} takes effect with commit only",
+                    "add commit, or write nat alone to apply what was committed"
+                    if name == "nat"
+                    else "add commit",
+                    offset=part.start,
+                    length=len(part.text),
+                )
+    return action
+
+
+def _argument(part: Token) -> dict[str, Any]:
+    """The members of Ct that one argument sets; a problem's offset is from the value's start."""
+    name, value = part.name, part.value
+    if name in _FLAGS:
+        if value is not None:
+            raise _at_name(part, f"ct argument {name!r} takes no value", f"write {name}")
+        return {name: True}
+    if name == "nat":
+        if part.delimiter not in ("", "("):
+            raise ValueProblem("nat takes its arguments in parentheses", "write nat(…)")
+        return {"nat": True, "nat_range": parse_nat(value or "")}
+    if name in ("zone", "table", "exec"):
+        if not value:
+            example = "exec(set_field:VALUE->ct_mark)" if name == "exec" else f"{name}=NUMBER"
+            raise ValueProblem(f"ct argument {name!r} needs a value", f"write {example}")
+        if name == "table":
+            return {"table": parse_uint(value, 0, MAX_TABLE, what="table")}
+        return {"zone": _zone(value)} if name == "zone" else {"writes": _exec(value)}
+    if name in words.UNSUPPORTED_CT_ARGUMENTS:
+        raise _at_name(
+            part,
+            f"ct argument {name!r} is not supported yet",
+            "it is a valid OVS argument, but not one of this version",
+        )
+    raise _at_name(part, f"unknown ct argument {name!r}", nearest(name, words.CT_ARGUMENTS))
+
+
+def _at_name(part: Token, message: str, hint: str) -> ValueProblem:
+    """A problem with the whole argument, although offsets count from its value."""
+    offset = part.start - part.value_start if part.value else 0
+    return ValueProblem(message, hint, offset=offset, length=len(part.text))
+
+
+def _zone(text: str) -> int | Subfield:
+    if not text[0].isalpha():
+        return parse_uint(text, 0, 0xFFFF, what="zone")
+    source = parse_subfield(text)
+    if source.bits > 16:
+        raise ValueProblem(
+            f"a zone has 16 bits, {text} has {source.bits}",
+            "name a part: FIELD[0..15]",
+            length=len(text),
+        )
+    return source
+
+
+def _exec(text: str) -> tuple[SetField | Move, ...]:
+    writes: list[SetField | Move] = []
+    for part in tokens(text):
+        if part.name.lower() not in ("set_field", "load", "move"):
+            raise ValueProblem(
+                f"exec() takes set_field, load and move, not {part.name!r}",
+                nearest(part.name, ("set_field", "load", "move")),
+                offset=part.start,
+                length=len(part.text),
+            )
+        try:
+            write = parse_write(part, within_exec=True)
+        except ValueProblem as problem:
+            raise within(part, problem) from None
+        assert isinstance(write, SetField | Move)
+        writes.append(write)
+    return tuple(writes)
