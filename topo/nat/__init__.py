@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NAT with real traffic: source, destination, ICMP, exhaustion, and routing by flows."""
