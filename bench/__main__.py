@@ -14,7 +14,7 @@ from pathlib import Path
 from topo.signals import Ended, handle_signals
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("slow_path", "install", "forwarding", "packet_rate", "entries")
+NAMES = ("slow_path", "conntrack", "install", "forwarding", "packet_rate", "entries")
 #: What several benchmarks are called together.
 GROUPS = {"forwarding": ("packet_rate", "forwarding", "entries")}
 #: Set for the process that runs in the private namespaces, so that it does not make its own.

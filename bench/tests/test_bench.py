@@ -50,6 +50,22 @@ def test_quick_slow_path_runs_and_writes_its_result(quick):
     assert all(0 < row.ratios["parse"] < 1 for row in result.rows[1:5])
 
 
+def test_quick_conntrack_measures_all_that_is_promised(tmp_path):
+    done = bench("--quick", "--only", "conntrack", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = {(row.figure, row.subject): row for row in load(tmp_path / "conntrack.json").rows}
+    assert all(min(row.samples) > 0 for row in rows.values())
+    assert {figure for figure, _ in rows} == {
+        "memory",
+        "nothing expires",
+        "longest pause",
+        "packets",
+        "connections",
+    }
+    pauses = {subject for figure, subject in rows if figure == "longest pause"}
+    assert {"packet", "flush of a zone", "tick that destroys", "portion of a list"} <= pauses
+
+
 def test_the_page_is_made_from_the_files(quick):
     folder, _ = quick
     assert (folder / "README.md").read_text() == markdown([load(folder / "slow_path.json")])

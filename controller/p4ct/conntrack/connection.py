@@ -109,10 +109,10 @@ class Connection(Link):
         gave it.
     offload: opaque handle of the offload manager, None while in software (`Tracker.hold`);
         offload_reason: why it is not offloaded, kept by the offload manager.
-    alive: False once destroyed.
 
     The rest belongs to the tracker: table, where it is kept; chunk and position, of the timer
-    wheel; queue, older and newer, of those that may be evicted; numbers, packed or not; extra.
+    wheel (position is -1 once destroyed); queue, older and newer, of those that may be evicted;
+    numbers, packed or not; extra.
     A million connections may live: an attribute more costs 8 MB, so what is rare belongs in `Extra`
     and what is only counted in `Numbers`.
     """
@@ -121,7 +121,6 @@ class Connection(Link):
     """What of its packets is translated: SNAT and DNAT of CtState. See `connection_class`."""
 
     __slots__ = (
-        "alive",
         "assured",
         "chunk",
         "expires",
@@ -164,13 +163,17 @@ class Connection(Link):
         self.timeout = 0.0
         self.offload: object | None = None
         self.offload_reason = ""
-        self.alive = True
         self.chunk: Chunk = NOT_ARMED
         self.position = 0
         self.older = self.newer = self
         self.queue: Queue | None = None
         self.numbers: Numbers | bytes = Numbers(now)
         self.extra: Extra | None = None
+
+    @property
+    def alive(self) -> bool:
+        """False once destroyed."""
+        return self.position >= 0
 
     @property
     def zone(self) -> int:

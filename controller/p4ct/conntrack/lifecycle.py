@@ -321,7 +321,7 @@ class Lifecycle:
         if conn.queue is not None:
             conn.queue.remove(conn)
         self._working.leave(conn)
-        conn.alive = False
+        conn.position = -1
         if self.on_event is not None:
             self.on_event(Event.DESTROY, conn, now)
 

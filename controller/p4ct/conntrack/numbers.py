@@ -2,7 +2,7 @@
 """The numbers of a connection: objects while packets come, one byte string while none do.
 
 Counters, start and TCP windows are some thirty integers, and an integer object takes 32 bytes.  So
-only the connections of the `WorkingSet` have them unpacked; any other has them as 41 or 96 bytes.
+only the connections of the `WorkingSet` have them unpacked; any other has them as 40 or 95 bytes.
 """
 
 from __future__ import annotations

@@ -121,11 +121,11 @@ class Table:
     def portions(self) -> Iterator[list[Connection]]:
         """Every connection once, in lists of at most PORTION; they may come and go meanwhile."""
         for shard in self.shards:
-            known = list(shard.items())
-            for start in range(0, len(known), PORTION):
+            keys = list(shard)
+            for start in range(0, len(keys), PORTION):
                 if not self.flushed:
-                    part = known[start : start + PORTION]
-                    yield [conn for key, conn in part if key is conn.key and conn.alive]
+                    part = ((key, shard.get(key)) for key in keys[start : start + PORTION])
+                    yield [c for key, c in part if c is not None and key is c.key and c.alive]
 
     def take(self) -> Connection:
         """Take out any connection of a table that has some, and free what it leaves empty."""

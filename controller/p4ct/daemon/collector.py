@@ -16,7 +16,7 @@ import gc
 from collections.abc import Callable
 
 #: Connections that come between two freezes: collecting them takes some milliseconds.
-STEP = 16384
+STEP = 8192
 
 
 class Collector:
@@ -26,6 +26,11 @@ class Collector:
         self._live = live
         self._step = step
         self._made = 0
+
+    def start(self) -> None:
+        """What is there before the first connection stays as well: modules, mostly."""
+        gc.collect()
+        gc.freeze()
 
     def connection_made(self) -> None:
         """A connection was made; every `step` of them the old are taken out of the collector."""

@@ -113,6 +113,7 @@ class Controller:
         Entries stay in the switch: established connections go on without a controller, and the
         next one takes them over.
         """
+        self._collector.start()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         tasks: list[asyncio.Task[Any]] = [
             stopping,
