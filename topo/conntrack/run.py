@@ -13,7 +13,7 @@ import sys
 import time
 
 from topo import control, plan, processes
-from topo.conntrack import fragments
+from topo.conntrack import fragments, helpers
 from topo.hosts import Network
 from topo.main_job import clear_old_files, require_private_namespace
 from topo.report import Expectation, Report
@@ -30,6 +30,11 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("pings in fragments", fragments.pings),
     ("datagrams in fragments", fragments.udp),
     ("odd fragments", fragments.odd),
+    ("servers for FTP and TFTP", helpers.serve),
+    ("FTP", helpers.ftp),
+    ("an open control connection", helpers.reason),
+    ("FTP without a helper", helpers.without_helper),
+    ("TFTP", helpers.tftp),
     ("waiting for the last connections to end", empty),
     ("shutting down", shut_down),
 )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fragments with real traffic between Mininet hosts. P4CT_TEST_TARGET=bmv2: the other target."""
+"""Fragments and helpers with real traffic between Mininet hosts.
+
+P4CT_TEST_TARGET=bmv2 chooses the other target.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,17 @@ EXPECTED = {
     "fragments repeated",
     "fragments with a gap",
     "fragments overlapping",
+    "FTP PORT vm1->10.0.0.3",
+    "FTP EPRT vm1->10.0.0.3",
+    "FTP EPRT vm1->fd00::3",
+    "FTP PASV ext->10.0.0.1",
+    "FTP EPSV ext->10.0.0.1",
+    "FTP EPSV ext->fd00::1",
+    "a control connection stays in software",
+    "its expectation ends with it",
+    "without a helper no data connection",
+    "TFTP vm1->10.0.0.3",
+    "TFTP vm1->fd00::3",
     "nothing is left in the switch",
     "no process, interface or socket is left",
 }

@@ -65,7 +65,7 @@ def conntrack_count(socket: Path, filter: tuple[str, ...], as_json: bool) -> Non
 @json_option
 @click.pass_obj
 def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> None:
-    """Forget connections; their entries leave the switch first.
+    """Forget connections; their entries leave first.
 
     Without FILTER all of them. If entries cannot be removed within 10 seconds, because the switch
     is away, the command fails and nothing is forgotten.
@@ -89,14 +89,27 @@ def conntrack_stats(socket: Path, as_json: bool) -> None:
     show_answer(ask(socket, "conntrack-stats"), as_json, show.stats)
 
 
+@conntrack.command("expectations", context_settings=CONTEXT)
+@json_option
+@click.pass_obj
+def conntrack_expectations(socket: Path, as_json: bool) -> None:
+    """List the connections that helpers expect, and of whom.
+
+    \b
+    Example:
+      p4ct conntrack expectations
+    """
+    show_answer(ask(socket, "conntrack-expectations"), as_json, show.expectations)
+
+
 @conntrack.command("events", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="events"))
 @click.argument("filter", nargs=-1)
 @click.pass_obj
 def conntrack_events(socket: Path, filter: tuple[str, ...]) -> None:
-    """Print what happens to connections, as JSON lines, until Ctrl-C.
+    """Print what happens to connections, as JSON lines.
 
-    Events: new, update, assured, offload, onload, offload_failed, destroy (with final counters);
-    lost, if this reader is too slow.
+    Until Ctrl-C. Events: new, update, assured, offload, onload, offload_failed, destroy (with final
+    counters); lost, if this reader is too slow.
     """
     try:
         for line in listen(socket, "conntrack-events", {"filter": filter}):

@@ -11,6 +11,7 @@ __all__ = [
     "changed",
     "connections",
     "deleted",
+    "expectations",
     "explanation",
     "flows",
     "flushed",
@@ -141,6 +142,15 @@ def moved(answer: dict[str, Any]) -> None:
     )
 
 
+def expectations(found: list[dict[str, Any]]) -> None:
+    """Lines of `dpctl/dump-conntrack-exp`, with zone and seconds left."""
+    for item in found:
+        zone = f",zone={item['zone']}" if item["zone"] else ""
+        left = f",timeout={int(item['timeout'])},helper={item['helper']}"
+        click.echo(f"{item['line']}{zone}{left}")
+    click.echo(f"{len(found)} expectations have been shown.", err=True)
+
+
 def stats(answer: dict[str, Any]) -> None:
     """Totals in the layout of dpctl/ct-stats-show, and what was dropped or refused."""
     click.echo("Connections Stats:")
@@ -158,6 +168,7 @@ def stats(answer: dict[str, Any]) -> None:
         ("Fragments", "fragments"),
     ):
         click.echo(f"{title}: {_numbers(answer[name])}")
+    click.echo(f"Expectations: {answer['expectations']}")
 
 
 def explanation(answer: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
 from p4ct.packet.text import format_ip
 
 if TYPE_CHECKING:
+    from p4ct.conntrack.helping import Helping
     from p4ct.conntrack.table import Table
 
 _PORTS = Struct("!HH")
@@ -90,11 +91,14 @@ class Extra:
     """What few connections have, so that the others need no room for it.
 
     hw_packets, hw_bytes: [original, reply] that hardware forwarded.
+    helper: what reads its packets, None if nothing does.   related: a helper had expected it.
     """
 
-    __slots__ = ("hw_bytes", "hw_packets")
+    __slots__ = ("helper", "hw_bytes", "hw_packets", "related")
 
     def __init__(self) -> None:
+        self.helper: Helping | None = None
+        self.related = False
         self.hw_packets = [0, 0]
         self.hw_bytes = [0, 0]
 
@@ -204,6 +208,12 @@ class Connection(Link):
     def state_name(self) -> str:
         """Name of the protocol state: ESTABLISHED, FIN_WAIT, UNREPLIED, ..."""
         return self.protocol_state.name
+
+    @property
+    def helper(self) -> str:
+        """Name of the helper that reads its packets ("ftp", "tftp"), or empty."""
+        helper = None if self.extra is None else self.extra.helper
+        return "" if helper is None else helper.name
 
     @property
     def tcp(self) -> TcpTrack | None:

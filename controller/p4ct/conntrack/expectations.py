@@ -95,6 +95,11 @@ class Expectations:
         if wanted is not None:
             self._forget(wanted)
 
+    def flush(self, zone: int | None) -> None:
+        """Forget those of a zone, or all: their parents are flushed."""
+        for wanted in [w for w in self._by_tuple if zone is None or w.zone == zone]:
+            self._forget(wanted)
+
     def expire(self, now: float) -> int:
         """Forget those whose time is over; how many."""
         number = 0

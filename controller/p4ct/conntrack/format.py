@@ -39,6 +39,8 @@ def conntrack_line(conn: Connection, now: float) -> str:
     if conn.zone:
         parts.append(f"zone={conn.zone}")
     parts.append("use=1")
+    if conn.helper:
+        parts.append(f"helper={conn.helper}")
     return " ".join(parts)
 
 

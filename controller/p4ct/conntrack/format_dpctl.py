@@ -9,7 +9,7 @@ from p4ct.conntrack.state import TcpState
 from p4ct.packet.parse import PROTO_TCP
 from p4ct.packet.text import format_ip
 
-__all__ = ["dpctl_line"]
+__all__ = ["dpctl_line", "dpctl_tuple"]
 
 _WITH_PORTS = (6, 17, 132)
 
@@ -26,7 +26,7 @@ def dpctl_line(conn: Connection, now: float, *, statistics: bool = False) -> str
     for direction, title in enumerate(("orig", "reply")):
         own = conn.original if direction == 0 else conn.reply
         counters = _counters(conn, direction) if statistics else ""
-        parts.append(f"{title}=({_tuple(own)}{counters})")
+        parts.append(f"{title}=({dpctl_tuple(own)}{counters})")
     if conn.zone:
         parts.append(f"zone={conn.zone}")
     if statistics:
@@ -38,10 +38,13 @@ def dpctl_line(conn: Connection, now: float, *, statistics: bool = False) -> str
         parts.append(f"labels={conn.label:#x}")
     if conn.proto == PROTO_TCP and isinstance(conn.protocol_state, TcpState):
         parts.append(f"protoinfo=(state={conn.state_name})")
+    if conn.helper:
+        parts.append(f"helper={conn.helper}")
     return ",".join(parts)
 
 
-def _tuple(own: Tuple) -> str:
+def dpctl_tuple(own: Tuple) -> str:
+    """A tuple as it stands in the parentheses."""
     text = f"src={format_ip(own.src)},dst={format_ip(own.dst)}"
     if is_icmp(own.version, own.proto):
         return f"{text},id={own.sport},type={own.dport >> 8},code={own.dport & 0xFF}"

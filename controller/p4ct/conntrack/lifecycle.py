@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, connection_class, is_icmp
+from p4ct.conntrack.helping import Helpers
 from p4ct.conntrack.nat import nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
 from p4ct.conntrack.result import ConntrackFull, TupleTaken
@@ -32,7 +33,11 @@ class Lifecycle:
     """All connections of all zones, without the packets. See `Tracker` for the arguments."""
 
     def __init__(
-        self, timeouts: Timeouts, max_connections: int, working_set: int = WORKING_SET
+        self,
+        timeouts: Timeouts,
+        max_connections: int,
+        working_set: int = WORKING_SET,
+        max_expectations: int = 4096,
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
@@ -44,6 +49,7 @@ class Lifecycle:
         self._connections = ConnectionTable(self._working)
         self._wheel = TimerWheel()
         self._last_id = 0
+        self.helpers = Helpers(max_expectations, self.stats)
 
     # --- lookup ----------------------------------------------------------------------------
 
@@ -119,6 +125,7 @@ class Lifecycle:
         expired = self._wheel.expired(now, budget)
         for conn in expired:
             self._destroy(conn, conn.state_name, now)
+        self.helpers.expire(now)
         if self._connections.flushing:
             for _ in range(budget - len(expired)):
                 conn = self._connections.take_flushed()
@@ -129,7 +136,13 @@ class Lifecycle:
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to look at; None when there are no timers."""
-        return 0.0 if self._connections.flushing else self._wheel.next()
+        if self._connections.flushing:
+            return 0.0
+        expected = self.helpers.expectations.next_deadline()
+        first = self._wheel.next()
+        if first is None or expected is None:
+            return expected if first is None else first
+        return min(first, expected)
 
     def remove(self, conn: Connection, now: float) -> None:
         """Flush one connection, held or not; one that is gone already is left alone."""
@@ -142,6 +155,7 @@ class Lifecycle:
         None of them is known any more when this returns. They are destroyed, each with its event,
         by the next calls of `expire`, within the budget of each.
         """
+        self.helpers.expectations.flush(zone)
         return self._connections.flush(zone)
 
     @property
@@ -321,6 +335,7 @@ class Lifecycle:
         if conn.queue is not None:
             conn.queue.remove(conn)
         self._working.leave(conn)
+        self.helpers.ended(conn)
         conn.position = -1
         if self.on_event is not None:
             self.on_event(Event.DESTROY, conn, now)

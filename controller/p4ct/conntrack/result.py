@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple
+from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.state import CtState
 
 
@@ -34,11 +35,22 @@ class CtResult:
         about when +rel.
     direction: of the packet in that connection (ORIGINAL for +new).
     zone: the zone asked.   reason: why it is +inv, else "".
+    expectation: whose helper has expected this +new connection, else None.
     key, table: where commit() stores it; of no use elsewhere.
     target: what the packet will become if its connection is committed; set by `preview` only.
     """
 
-    __slots__ = ("connection", "direction", "key", "reason", "state", "table", "target", "zone")
+    __slots__ = (
+        "connection",
+        "direction",
+        "expectation",
+        "key",
+        "reason",
+        "state",
+        "table",
+        "target",
+        "zone",
+    )
 
     def __init__(
         self,
@@ -58,6 +70,7 @@ class CtResult:
         self.key = key
         self.table = table
         self.target: Tuple | None = None
+        self.expectation: Expectation | None = None
 
     def __repr__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""

@@ -41,6 +41,7 @@ _EST = CtState.TRK | CtState.EST
 _EST_REPLY = _EST | CtState.RPL
 _RELATED = CtState.TRK | CtState.REL
 _RELATED_REPLY = _RELATED | CtState.RPL
+_NEW_RELATED = _NEW | CtState.REL
 _INV = CtState.TRK | CtState.INV
 _STATES = tuple(CtState(number) for number in range(256))
 
@@ -72,8 +73,9 @@ class Tracker(Lifecycle):
         tcp_ignore_invalid_rst: bool = False,
         working_set: int = WORKING_SET,
         random: Random | None = None,
+        max_expectations: int = 4096,
     ) -> None:
-        super().__init__(timeouts or Timeouts(), max_connections, working_set)
+        super().__init__(timeouts or Timeouts(), max_connections, working_set, max_expectations)
         self.tcp_policy = TcpPolicy(
             tcp_loose, tcp_be_liberal, tcp_max_retrans, tcp_ignore_invalid_rst
         )
@@ -147,6 +149,9 @@ class Tracker(Lifecycle):
             self._changed(conn, old, assured, now)
         if conn.nat:
             state = _STATES[int(state) | conn.nat]
+        extra = conn.extra
+        if extra is not None:
+            state = self.helpers.packet(conn, extra, pkt, direction, state, now)
         return CtResult(state, conn, direction, zone)
 
     def peek(self, pkt: Packet, zone: int, now: float) -> CtResult:
@@ -175,7 +180,7 @@ class Tracker(Lifecycle):
             state = _EST_REPLY
         if conn.nat:
             state = _STATES[int(state) | conn.nat]
-        return CtResult(state, conn, direction, zone)
+        return CtResult(self.helpers.state(conn, state), conn, direction, zone)
 
     def commit(
         self,
@@ -185,12 +190,14 @@ class Tracker(Lifecycle):
         *,
         nat: NatRange | None = None,
         force: bool = False,
+        alg: str = "",
     ) -> Connection:
         """ct(commit): store the connection that `result`, from track of this packet, calls +new.
 
         The packet that creates a connection is counted in it. A result that has a connection is
         left alone; but with `force` one that was begun by the other side makes way, and the packet
-        begins a new one, without mark and label. `nat`: what a new connection's packets become.
+        begins a new one, without mark and label. `nat`: what a new connection's packets become;
+        `alg`: its helper.
         Sets `connection` and the state of `result`. Raises ConntrackFull, NatExhausted and
         TupleTaken (the packet must be dropped), and ConntrackInvalid for +inv.
         """
@@ -223,7 +230,12 @@ class Tracker(Lifecycle):
         expired = self._connections.find(reply, result.zone)
         if expired is not None:
             self._destroy(expired[0], expired[0].state_name, now)
+        expected = result.expectation
+        if expected is not None:
+            self.helpers.inherit(conn, expected)
         self._insert(conn, now)
+        if alg or expected is not None:
+            self.helpers.begin(conn, pkt, expected, alg, now)
         result.connection = conn
         return conn
 
@@ -352,7 +364,13 @@ class Tracker(Lifecycle):
             reason = f"ICMP type {pkt.icmp_type} begins no connection and answers none"
         if reason:
             return CtResult(_INV, None, _ORIGINAL, zone, reason)
-        return CtResult(_NEW, None, _ORIGINAL, zone, "", key, number)
+        result = CtResult(_NEW, None, _ORIGINAL, zone, "", key, number)
+        if len(self.helpers.expectations):
+            first = tuple_from_key(pkt.version, pkt.proto, key)
+            result.expectation = self.helpers.find(zone, first, now)
+            if result.expectation is not None:
+                result.state = _NEW_RELATED
+        return result
 
     def _related(self, pkt: Packet, zone: int, now: float) -> CtResult:
         """An ICMP error belongs to the connection that it quotes (`nf_conntrack_inet_error`).

@@ -90,7 +90,7 @@ class _Checker:
         timeouts = self._timeouts(found.get("conntrack"))
         self._target(found.get("target"))
         self._offload(found.get("offload"))
-        self._fragments(found.get("conntrack"))
+        self._conntrack(found.get("conntrack"))
         router = self._router(found.get("pipeline"))
         files: dict[str, Path] = {}
         for section, key in (("program", "p4info"), ("program", "json"), ("pipeline", "flows")):
@@ -291,9 +291,11 @@ class _Checker:
             if not 1 <= value <= 1e9:
                 self._add(f"offload.idle_timeout.{name}", "must be 1 to 1000000000 seconds")
 
-    def _fragments(self, conntrack: Conntrack | None) -> None:
+    def _conntrack(self, conntrack: Conntrack | None) -> None:
         if conntrack is None:
             return
+        if not 0 <= conntrack.max_expectations <= 1_000_000:
+            self._add("conntrack.max_expectations", "must be 0 to 1000000")
         limits = conntrack.fragments
         for name in ("min_size_v4", "min_size_v6"):
             # Open vSwitch's lower bound: below it a port number could be split.

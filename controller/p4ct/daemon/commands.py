@@ -140,6 +140,13 @@ async def conntrack_stats(controller: Controller, _: Nothing) -> Any:
     return views.conntrack_stats(controller)
 
 
+async def conntrack_expectations(controller: Controller, _: Nothing) -> Any:
+    """Connections that helpers wait for, the oldest first."""
+    now = controller.clock()
+    waiting = controller.tracker.helpers.expectations.list()
+    return [views.expectation(expected, now) for expected in waiting]
+
+
 async def conntrack_events(controller: Controller, arguments: Filter) -> Any:
     """Events of connections that fit the filter words; the admin server sends what it hears."""
     return controller.events.listen(_selection(arguments))
@@ -308,6 +315,7 @@ COMMANDS: dict[str, _Command] = {
     "conntrack-list": _Command(ListArguments, conntrack_list, counters=True),
     "conntrack-count": _Command(Filter, conntrack_count),
     "conntrack-events": _Command(Filter, conntrack_events),
+    "conntrack-expectations": _Command(Nothing, conntrack_expectations),
     "conntrack-export": _Command(Filter, conntrack_export, counters=True),
     "conntrack-flush": _Command(Filter, conntrack_flush),
     "conntrack-import": _Command(ImportArguments, conntrack_import),

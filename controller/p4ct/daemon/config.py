@@ -87,6 +87,7 @@ class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     max_connections: int = 262144
     tcp_loose: bool = True
     tcp_be_liberal: bool = False
+    max_expectations: int = 4096
     fragments: Fragments = Fragments()
     timeouts: dict[str, float] = {}
     zone: dict[str, dict[str, float]] = {}

@@ -64,6 +64,7 @@ class Controller:
             max_connections=section.max_connections,
             tcp_loose=section.tcp_loose,
             tcp_be_liberal=section.tcp_be_liberal,
+            max_expectations=section.max_expectations,
         )
         self.tracker.on_event = self._conntrack_event
         limits = FragmentLimits(

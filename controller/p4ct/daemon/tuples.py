@@ -64,7 +64,8 @@ TUPLE_WORDS = (
 )  # fmt: skip
 _STATES = tuple(state.name for state in (*TcpState, *FlowState))
 #: Of a line of `conntrack list`: what is no part of a tuple.
-_REST_OF_LINE = ("packets", "bytes", "mark", "labels", "secctx", "use", "timeout", "delta-time")
+_REST_OF_LINE = ("packets", "bytes", "mark", "labels", "secctx", "use", "timeout", "delta-time",
+                 "helper")  # fmt: skip
 _ENDS = ("src", "dst", "sport", "dport", "id", "type", "code")
 #: Words that other tools have for one of two of ours.
 _EITHER = {"port": ("sport", "dport"), "ip": ("src", "dst"), "addr": ("src", "dst"),

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from p4ct.conntrack import Connection, TcpState, Tuple
+from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.format import conntrack_line, protocol_name
+from p4ct.conntrack.format_dpctl import dpctl_tuple
 from p4ct.conntrack.tcp_window import export_windows
 from p4ct.eswitch.entries import EswitchError
 from p4ct.offload.allocate import SharedRows
@@ -23,7 +25,7 @@ from p4ct.pipeline.ports import PortTable, Vport
 if TYPE_CHECKING:
     from p4ct.daemon.controller import Controller
 
-__all__ = ["change", "connection", "flow", "record", "status", "vport"]
+__all__ = ["change", "connection", "expectation", "flow", "record", "status", "vport"]
 
 Json = dict[str, Any]
 
@@ -43,6 +45,7 @@ def connection(conn: Connection, now: float) -> Json:
         "seen_reply": conn.seen_reply,
         "mark": conn.mark,
         "label": f"{conn.label:#x}",
+        "helper": conn.helper,
         "original": _tuple(conn, conn.original, 0),
         "reply": _tuple(conn, conn.reply, 1),
         "hw": {
@@ -160,6 +163,24 @@ def change(done: FlowChange) -> Json:
     return {"added": len(done.added), "removed": len(done.removed)}
 
 
+def expectation(expected: Expectation, now: float) -> Json:
+    """One expected connection; its source port is open."""
+    wanted, parent = expected.tuple, expected.parent
+    name = _protocol(wanted.proto)
+    first = Tuple(wanted.version, wanted.proto, wanted.src, wanted.dst, 0, wanted.dport)
+    return {
+        "zone": wanted.zone,
+        "proto": name,
+        "src": format_ip(wanted.src),
+        "dst": format_ip(wanted.dst),
+        "dport": wanted.dport,
+        "timeout": max(0.0, round(expected.deadline - now, 3)),
+        "helper": parent.helper,
+        "parent": parent.id,
+        "line": f"{name},orig=({dpctl_tuple(first)}),parent=({dpctl_tuple(parent.original)})",
+    }
+
+
 def conntrack_stats(controller: Controller) -> Json:
     """How many connections there are, by what they are; `counters`: events since the start."""
     tracker = controller.tracker
@@ -178,6 +199,7 @@ def conntrack_stats(controller: Controller) -> Json:
             **tracker.stats,
             "events_lost": controller.events.lost,
         },
+        "expectations": len(tracker.helpers.expectations),
         "fragments": {"waiting": len(fragments), "reassembled": fragments.packets},
     }
 

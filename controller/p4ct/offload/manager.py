@@ -40,6 +40,9 @@ from p4ct.pipeline.result import Result
 __all__ = ["Candidate", "OffloadManager", "OffloadOptions"]
 
 
+#: +rel alone is an ICMP error; a connection that a helper expected is +new or +est besides.
+_ABOUT = CtState.REL | CtState.NEW | CtState.EST
+
 RETRY_PERIOD = 1.0
 """Seconds after which a refused connection is tried again (Linux's flowtable: about as often)."""
 
@@ -138,7 +141,7 @@ class OffloadManager:
                 self.mac_moved(move.vlan, move.mac)
         connections = [v.connection for v in result.ct if v.connection is not None]
         changed = [v.connection for v in result.ct if v.connection is not None and v.changed]
-        if any(v.result.state & CtState.REL for v in result.ct):
+        if any(v.result.state & _ABOUT == CtState.REL for v in result.ct):
             connections = []  # an ICMP error about a connection is none of its packets
         ending: list[Record] = self.take_ended()  # a SYN that reopened, seen by conntrack just now
         ending += [r for r in self.records_of(changed) if r.state is RecordState.LEAVING]

@@ -11,6 +11,7 @@ __all__ = [
     "DIRECTIONS_DIFFER",
     "DISABLED",
     "FULL",
+    "HELPER",
     "IDLE",
     "INSTALLING",
     "INSTALL_FAILED",
@@ -37,6 +38,7 @@ DIRECTIONS_DIFFER = "its two directions pass different zones"
 FULL = "pending, the eswitch is full"
 INSTALLING = "being installed"
 INSTALL_FAILED = "the switch refused the entries"
+HELPER = "a helper reads its packets"
 IDLE = "no packet for the offload timeout, back in software"
 POLICY_CHANGED = "policy changed, to be decided again"
 MARK_CHANGED = "its mark or label changed, to be decided again"

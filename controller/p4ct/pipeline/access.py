@@ -28,6 +28,7 @@ class ConntrackAccess(Protocol):
         *,
         nat: NatRange | None = None,
         force: bool = False,
+        alg: str = "",
     ) -> Connection | None:
         """Stores a new connection; an existing one stays, unless `force` replaces it."""
         ...
@@ -81,6 +82,7 @@ class PeekConntrack:
         *,
         nat: NatRange | None = None,
         force: bool = False,
+        alg: str = "",
     ) -> Connection | None:
         """`Tracker.preview`: the connection if there is one already; a new one is not stored."""
         return self._tracker.preview(result, pkt, now, nat=nat, force=force)

@@ -71,6 +71,7 @@ class Ct(msgspec.Struct, frozen=True):
     commit: store the connection.   force: a connection that was begun by the other side is
         replaced by one that this packet begins.
     nat: translate the packet as its connection says; `nat_range`: what a new connection gets.
+    alg: the helper of a new connection, "ftp" or "tftp"; empty for none.
     writes: of `exec(…)`, to ct_mark and ct_label of the connection.
     """
 
@@ -81,6 +82,7 @@ class Ct(msgspec.Struct, frozen=True):
     nat: bool = False
     nat_range: NatRange | None = None
     writes: tuple[SetField | Move, ...] = ()
+    alg: str = ""
 
 
 class CtClear(msgspec.Struct, frozen=True):
@@ -150,6 +152,8 @@ def _format_ct(action: Ct) -> str:
         parts.append(format_nat(action.nat_range))
     if action.writes:
         parts.append(f"exec({','.join(format_action(write) for write in action.writes)})")
+    if action.alg:
+        parts.append(f"alg={action.alg}")
     return f"ct({','.join(parts)})"
 
 

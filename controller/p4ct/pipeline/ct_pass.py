@@ -24,7 +24,7 @@ from p4ct.pipeline.write import set_tuple, write
 
 __all__ = ["CtDrop", "CtPass", "clear_ct_fields", "read_subfield", "set_ct_fields"]
 
-_RELATED, _INVALID = 0x04, 0x10
+_NEW_OR_EST, _RELATED, _INVALID = 0x03, 0x04, 0x10
 _CT_INDEXES = tuple(int(field) for field in CT_FIELDS)
 _CT_STATE, _CT_ZONE = int(Field.CT_STATE), int(Field.CT_ZONE)
 _CT_MARK, _CT_LABEL = int(Field.CT_MARK), int(Field.CT_LABEL)
@@ -77,7 +77,12 @@ class CtPass:
         old = visit.connection
         try:
             connection = self._access.commit(
-                visit.result, pkt, self._now, nat=action.nat_range, force=action.force
+                visit.result,
+                pkt,
+                self._now,
+                nat=action.nat_range,
+                force=action.force,
+                alg=action.alg,
             )
         except ConntrackFull:
             raise CtDrop("ct(commit): connection table full") from None
@@ -98,7 +103,8 @@ class CtPass:
 
     def _count_fragments(self, visit: CtVisit) -> None:
         """Conntrack has counted one packet; what came, and will leave, are fragments."""
-        if self.count > 1 and visit.connection and not int(visit.result.state) & _RELATED:
+        error = int(visit.result.state) & (_RELATED | _NEW_OR_EST) == _RELATED
+        if self.count > 1 and visit.connection and not error:
             visit.connection.add_software(visit.result.direction, self.count - 1, 0)
 
     def _translate(self, visit: CtVisit, pkt: Packet, key: Key) -> Packet:

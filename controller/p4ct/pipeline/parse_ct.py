@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from p4ct.conntrack.helping import HELPERS
 from p4ct.pipeline import vocabulary as words
 from p4ct.pipeline.actions import Ct, Move, SetField
 from p4ct.pipeline.errors import ValueProblem, nearest
@@ -18,6 +19,7 @@ from p4ct.pipeline.values import parse_uint
 __all__ = ["parse_ct"]
 
 _FLAGS = frozenset({"commit", "force"})
+_EXAMPLES = {"exec": "exec(set_field:VALUE->ct_mark)", "alg": "alg=ftp or alg=tftp"}
 
 
 def parse_ct(token: Token) -> Ct:
@@ -44,6 +46,7 @@ def parse_ct(token: Token) -> Ct:
             ("force", action.force),
             ("exec", bool(action.writes)),
             ("nat", action.nat_range is not None),
+            ("alg", bool(action.alg)),
         ):
             if needs:
                 part = places[name]
@@ -70,12 +73,14 @@ def _argument(part: Token) -> dict[str, Any]:
         if part.delimiter not in ("", "("):
             raise ValueProblem("nat takes its arguments in parentheses", "write nat(…)")
         return {"nat": True, "nat_range": parse_nat(value or "")}
-    if name in ("zone", "table", "exec"):
+    if name in ("zone", "table", "exec", "alg"):
         if not value:
-            example = "exec(set_field:VALUE->ct_mark)" if name == "exec" else f"{name}=NUMBER"
+            example = _EXAMPLES.get(name, f"{name}=NUMBER")
             raise ValueProblem(f"ct argument {name!r} needs a value", f"write {example}")
         if name == "table":
             return {"table": parse_uint(value, 0, MAX_TABLE, what="table")}
+        if name == "alg":
+            return {"alg": _alg(value)}
         return {"zone": _zone(value)} if name == "zone" else {"writes": _exec(value)}
     if name in words.UNSUPPORTED_CT_ARGUMENTS:
         raise _at_name(
@@ -90,6 +95,12 @@ def _at_name(part: Token, message: str, hint: str) -> ValueProblem:
     """A problem with the whole argument, although offsets count from its value."""
     offset = part.start - part.value_start if part.value else 0
     return ValueProblem(message, hint, offset=offset, length=len(part.text))
+
+
+def _alg(text: str) -> str:
+    if text not in HELPERS:
+        raise ValueProblem(f"unknown helper {text!r}", nearest(text, HELPERS), length=len(text))
+    return text
 
 
 def _zone(text: str) -> int | Subfield:

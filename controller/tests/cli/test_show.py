@@ -318,6 +318,7 @@ def test_conntrack_stats(capsys: Any) -> None:
             "by_state": {"ESTABLISHED": 2, "UNREPLIED": 1},
             "by_zone": {"1": 3},
             "counters": {"seen": 5, "invalid": 0},
+            "expectations": 2,
             "fragments": {"waiting": 0, "reassembled": 0},
         }
     )
@@ -332,4 +333,5 @@ def test_conntrack_stats(capsys: Any) -> None:
         "By zone: 1 3",
         "Events: seen 5",
         "Fragments: none",
+        "Expectations: 2",
     ]

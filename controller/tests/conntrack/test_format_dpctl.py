@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from p4ct.conntrack import Tracker
+from p4ct.conntrack import Tracker, conntrack_line
 from p4ct.conntrack.format_dpctl import dpctl_line
 
 from .conftest import ORIG, REPLY, Wire
@@ -62,3 +62,11 @@ def test_statistics() -> None:
     other.udp(ORIG)
     other.udp(REPLY)
     assert "status=SEEN_REPLY|CONFIRMED," in dpctl_line(other.conn, other.now, statistics=True)
+
+
+def test_a_helper() -> None:
+    made = wire()
+    pkt = made.tcp_packet(ORIG, "S")
+    made.tracker.commit(made.tracker.track(pkt, 0, made.now), pkt, made.now, alg="ftp")
+    assert dpctl_line(made.conn, made.now).endswith(",protoinfo=(state=SYN_SENT),helper=ftp")
+    assert conntrack_line(made.conn, made.now).endswith(" mark=0 use=1 helper=ftp")

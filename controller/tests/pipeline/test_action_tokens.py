@@ -75,6 +75,8 @@ CASES = [
     ("goto_table(9)", (GotoTable(9),)),
     ("vm1 vm2,goto_table:9", (Output(1), Output(2), GotoTable(9))),
     ("ct(commit,force)", (Ct(commit=True, force=True),)),
+    ("ct(commit,alg=ftp)", (Ct(commit=True, alg="ftp"),)),
+    ("ct(alg=tftp,commit,table=1)", (Ct(commit=True, table=1, alg="tftp"),)),
     ("ct(zone=reg1[0..15])", (Ct(zone=Subfield(Field.REG1, 0, 16)),)),
     ("ct(zone=NXM_NX_CT_MARK[16..31])", (Ct(zone=Subfield(Field.CT_MARK, 16, 16)),)),
     ("ct(nat,table=1)", (Ct(nat=True, table=1),)),

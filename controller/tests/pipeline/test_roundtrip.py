@@ -193,6 +193,7 @@ def cts(draw: st.DrawFn, dl_type: int | None) -> Ct:
         draw(st.integers(0, 0xFFFF) | subfields([*REGISTERS, F.CT_MARK])),
         draw(st.none() | tables),
         force=commit and draw(st.booleans()),
+        alg=draw(st.sampled_from(["", "ftp", "tftp"])) if commit else "",
         nat=nat,
         nat_range=draw(st.none() | nats(size)) if nat and commit else None,
         writes=tuple(draw(st.lists(writes, max_size=3))) if commit else (),
