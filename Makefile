@@ -27,7 +27,7 @@ test_path := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py$(subst $() ,,$
 
 test_file := $(if $(TEST),ptf_tests/$(firstword $(test_words)).py)
 
-.PHONY: help run cli test check lint types imports drift unit ptf differential fuzz-conntrack \
+.PHONY: help run cli test check lint types imports drift unit interop ptf differential fuzz-conntrack \
         topo-test p4 bench doctor shell clean setup lock _ptf_bmv2 _ptf_file
 
 help: ## this list
@@ -51,6 +51,7 @@ cli: setup ## the same topology with the Mininet prompt
 test: setup ## everything that proves it works: check, unit, ptf and the topology end to end
 	@$(MAKE) check
 	@$(MAKE) unit
+	@$(MAKE) interop
 	@$(MAKE) ptf TARGET=softswitch TEST=
 	@$(MAKE) _ptf_bmv2
 	@$(MAKE) topo-test
@@ -80,6 +81,12 @@ drift: setup
 unit: setup ## unit tests of the controller, softswitch and the tools
 	@echo '== unit tests'
 	@$(private) $(pytest) controller/tests softswitch/tests tools/tests bench/tests
+
+interop: setup ## controllers of other projects against softswitch, in their own environments
+	@echo '== p4runtime-shell and finsy'
+	@tools/environment.sh shell .venv-shell
+	@tools/environment.sh finsy build/finsy
+	@$(private) $(pytest) softswitch/interop
 
 ptf: _ptf_file setup ## packet tests of the P4 program on TARGET [TEST=...]
 	@echo '== packet tests on $(TARGET)'

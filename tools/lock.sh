@@ -19,5 +19,6 @@ lock() {
 }
 lock requirements.in requirements.txt
 lock tools/requirements-shell.in tools/requirements-shell.txt
+lock tools/requirements-finsy.in tools/requirements-finsy.txt
 lock bench/requirements-plot.in bench/requirements-plot.txt
 echo "requirements-no-deps.txt is kept by hand: pip download --no-deps ptf, then pip hash"

@@ -12,23 +12,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 address="${1:-127.0.0.1:9559}"
-python="${P4CT_SYSTEM_PYTHON:-/usr/bin/python3}"
-requirements=tools/requirements-shell.txt
 
-if ! cmp -s "$requirements" .venv-shell/installed.txt; then
-    echo "[1/1] p4runtime-shell in .venv-shell"
-    mkdir -p build/logs
-    rm -rf .venv-shell
-    if ! { "$python" -m venv .venv-shell &&
-           .venv-shell/bin/python -m pip --disable-pip-version-check install --quiet --no-input \
-               --require-hashes -r "$requirements"; } >build/logs/shell.log 2>&1; then
-        tail -n 15 build/logs/shell.log >&2
-        echo "error: p4runtime-shell cannot be installed; the whole output is in build/logs/shell.log" >&2
-        echo "       inside make cli there is no network: run 'make shell' once outside it" >&2
-        exit 1
-    fi
-    cp "$requirements" .venv-shell/installed.txt
-fi
+tools/environment.sh shell .venv-shell
 .venv-shell/bin/python - "$address" <<'END' || exit 1
 import socket, sys
 host, _, port = sys.argv[1].rpartition(":")

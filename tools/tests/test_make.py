@@ -11,7 +11,20 @@ import pytest
 from tools import doctor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-VERBS = ("run", "test", "check", "unit", "ptf", "p4", "bench", "doctor", "cli", "shell", "clean")
+VERBS = (
+    "run",
+    "test",
+    "check",
+    "unit",
+    "interop",
+    "ptf",
+    "p4",
+    "bench",
+    "doctor",
+    "cli",
+    "shell",
+    "clean",
+)
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
