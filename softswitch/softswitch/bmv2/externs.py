@@ -20,9 +20,13 @@ from softswitch.bmv2.values import Scope
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
 MAX_CELLS = 1 << 26
-ALGORITHMS = frozenset(
-    ["csum16", "cksum16", "crc16", "crc32", "crcCCITT", "xor16", "identity"],
-)
+ALGORITHMS = {
+    **{n: n for n in ("csum16", "cksum16", "crc16", "crc32", "crcCCITT", "xor16", "identity")},
+    # Configurable over BMv2's own CLI only; until then they are these.
+    "crc16_custom": "crc16",
+    "crc32_custom": "crc32",
+}
+"""Name in the JSON -> name in runtime/ss_hash.h."""
 
 
 def make_counters(root: Json) -> list[ir.Counter]:
@@ -87,7 +91,7 @@ def make_calculation(obj: Json, scope: Scope, index: int, where: str, at: str) -
     for part in get_dicts(obj, "input", where):
         inputs += _input(part, scope, where)
     name = get_str(obj, "name", where) if "name" in obj else ""
-    return ir.Calculation(name, index, algorithm, tuple(inputs))
+    return ir.Calculation(name, index, ALGORITHMS[algorithm], tuple(inputs))
 
 
 def _input(part: Json, scope: Scope, where: str) -> list[ir.FieldRef | ir.ConstBits | ir.Payload]:

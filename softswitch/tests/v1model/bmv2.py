@@ -79,7 +79,7 @@ class Bmv2:
         self._stub.Write(request, timeout=PATIENCE_S)
 
     def send(self, frames: Sequence[tuple[int, bytes]]) -> list[Sent]:
-        """What each frame caused, in the order of the ports."""
+        """What each frame caused, sorted: copies on the same port have no order of their own."""
         out: list[Sent] = []
         for at in range(0, len(frames), BATCH):
             out += self._send(frames[at : at + BATCH], QUIET_S)
@@ -99,7 +99,7 @@ class Bmv2:
         while self._came.wait(quiet_s if first > 1 else LONG_QUIET_S):
             self._came.clear()
         found = [self._sent[i] for i in range(first, self._next_id)]
-        return [sorted(sent, key=lambda item: item[0]) for sent in found]
+        return [sorted(sent) for sent in found]
 
 
 @contextlib.contextmanager

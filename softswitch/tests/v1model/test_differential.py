@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable
 
 import pytest
+from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4
+from softswitch.dataplane import Dataplane
 
 from . import bmv2
 from .conftest import CPU_PORT, PROGRAMS, Runner, through
@@ -65,6 +67,41 @@ def numbers(*sizes: int) -> Make:
     return make
 
 
+def hashes(rng: random.Random) -> bytes:
+    """The checksums are right in half of the frames."""
+    head, wide, which = rng.randbytes(8), rng.randbytes(16), rng.randbytes(1)
+    payload = rng.randbytes(rng.choice([0, 1, 2, 7, 64]))
+    sums = rng.randbytes(4)
+    if rng.random() < 0.5:
+        sums = b"".join(ones_complement(data) for data in (head, head[2:] + payload))
+    return cut(rng, head + wide + which + bytes(8) + sums + bytes(1) + payload)
+
+
+def ones_complement(data: bytes) -> bytes:
+    data += bytes(len(data) % 2)
+    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+    while total >> 16:
+        total = (total >> 16) + (total & 0xFFFF)
+    return (total ^ 0xFFFF).to_bytes(2, "big")
+
+
+def life(rng: random.Random) -> bytes:
+    op = rng.choice([0, 0x80]) | rng.randrange(15)
+    return cut(rng, bytes([op]) + rng.randbytes(11) + rng.randbytes(rng.choice([0, 5, 12, 40])))
+
+
+def matches(rng: random.Random) -> bytes:
+    """Values that the const entries name, and their neighbours."""
+    a = rng.choice([0, 1, 2, 3, 5, 6, 9, 10, 0x101, 0x100, 0x104, 0x7FFF, 0x8000, 0x1F01])
+    b = rng.choice([2, 4, 6, 5, 7, 8, 3, 0xFFF])
+    c, d = rng.choice([1, 2, 3, 4, 9, 15]), rng.choice([0, 1, 0xFF, 0xF0, 1 << 63])
+    ip = rng.choice([0x0A000001, 0x0A010203, 0x0A010204, 0x0B000000, 0])
+    which = rng.choice([0, 0x80]) | rng.randrange(8)
+    out = bytes([which]) + a.to_bytes(2, "big") + (b << 4 | c).to_bytes(2, "big")
+    out += d.to_bytes(8, "big") + ip.to_bytes(4, "big") + bytes(2)
+    return cut(rng, out + rng.choice([0, 7]).to_bytes(2, "big") + rng.randbytes(rng.randrange(3)))
+
+
 def cut(rng: random.Random, frame: bytes) -> bytes:
     """Now and then a frame ends too early."""
     return frame[: rng.randrange(1, len(frame))] if rng.random() < 0.15 else frame
@@ -75,6 +112,9 @@ CASES: dict[str, Make] = {
     "varbits": varbits,
     "unions": unions,
     "arithmetic": numbers(1, 1, 1, 2, 2, 8, 8, 8, 16, 16, 1),
+    "hashes": hashes,
+    "life": life,
+    "matches": matches,
     "wide": numbers(1, 1, 25, 25, 64, 20, 1),
 }
 
@@ -92,14 +132,37 @@ def test_the_same_as_bmv2(run: Runner, name: str) -> None:
     frames = [(rng.randrange(8), CASES[name](rng)) for _ in range(PACKETS)]
     plane = run(name)
     with bmv2.bmv2(PROGRAMS / name, CPU_PORT) as judge:
+        replicate(plane, judge)
         theirs = judge.send(frames)
         assert any(theirs), "BMv2 sent nothing at all"
         for (port, frame), expected in zip(frames, theirs, strict=True):
-            got = by_port(through(plane, frame, port))
+            got = sorted(through(plane, frame, port))
             if got != expected:
                 expected = judge.send_one(port, frame)
             assert got == expected, f"port {port}, frame {frame.hex()}"
 
 
-def by_port(sent: bmv2.Sent) -> bmv2.Sent:
-    return sorted(sent, key=lambda item: item[0])
+GROUPS = {1: [(2, 7)], 2: [(3, 1), (4, 2), (4, 3)], 3: [(1, 0), (6, 5), (6, 0)]}
+SESSIONS = {5: [(6, 9)], 7: [(5, 1), (6, 2)]}
+
+
+def replicate(plane: Dataplane, judge: bmv2.Bmv2) -> None:
+    """The same multicast groups and clone sessions for both."""
+    entities: list[p4.Entity] = []
+    for group, replicas in GROUPS.items():
+        plane.mc_group_set(group, replicas)
+        entity = p4.Entity()
+        entry = entity.packet_replication_engine_entry.multicast_group_entry
+        entry.multicast_group_id = group
+        for port, instance in replicas:
+            entry.replicas.add(egress_port=port, instance=instance)
+        entities.append(entity)
+    for session, replicas in SESSIONS.items():
+        plane.clone_session_set(session, replicas)
+        entity = p4.Entity()
+        clone = entity.packet_replication_engine_entry.clone_session_entry
+        clone.session_id = session
+        for port, instance in replicas:
+            clone.replicas.add(egress_port=port, instance=instance)
+        entities.append(entity)
+    judge.write(entities)
