@@ -226,17 +226,12 @@ def _pump_log(dataplane: DataplaneApi, stopping: threading.Event) -> None:
 def _credentials(options: Options) -> grpc.ServerCredentials | None:
     if options.tls is None:
         return None
-    import grpc
+    from softswitch.tls import TlsError, server_credentials
 
-    certificate, key, authority, client_auth = options.tls
     try:
-        return grpc.ssl_server_credentials(
-            [(Path(key).read_bytes(), Path(certificate).read_bytes())],
-            root_certificates=Path(authority).read_bytes() if authority else None,
-            require_client_auth=client_auth,
-        )
-    except OSError as error:
-        raise _Failed(f"TLS file {error.filename}: {error.strerror}") from error
+        return server_credentials(*options.tls)
+    except TlsError as error:
+        raise _Failed(str(error)) from error
 
 
 def _with_port(address: str, port: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from softswitch.api import Entry
+from softswitch.api import Entry, WeightedAction
 from softswitch.dataplane import Dataplane
 from softswitch.packet_service.messages import (
     PacketStreamRequest,
@@ -215,3 +215,27 @@ def test_stop_ends_an_open_stream(plane: Dataplane, cache_dir: Path) -> None:
         server.stop()
         client.thread.join(TIMEOUT_S)
         assert not client.thread.is_alive()
+
+
+def test_port_that_a_client_takes_down_is_left_out_of_a_selector(cache_dir: Path) -> None:
+    selector = Path(__file__).parents[1] / "v1model" / "programs" / "selector.json"
+    plane = Dataplane(cache_dir=cache_dir)
+    server = PacketServer(plane, DEVICE, "127.0.0.1:0")
+    server.start()
+    plane.load(Program.load(selector.read_bytes(), cache_dir=cache_dir))
+    actions = tuple(WeightedAction("In.send", (p, 0), watch_port=p) for p in (300, 400))
+    plane.insert("In.choose", Entry(((1, 255),), one_shot=actions))
+    frames = [request(bytes([1, flow, 0, 0])) for flow in range(64)]
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            seen = []
+            for status in (None, 1, 2):
+                if status is not None:
+                    assert set_status(channel, 400, status) == b""
+                seen.append({port for port, _, _ in exchange(channel, *frames)})
+            with pytest.raises(grpc.RpcError):
+                set_status(channel, 5000, 1)
+    finally:
+        plane.stop()
+        server.stop()
+    assert seen == [{300, 400}, {300}, {300, 400}]
