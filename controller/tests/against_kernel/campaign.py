@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .compare import Cell, Play, Trace, play, replay
 from .differences import explain
 from .kinds import Kind
-from .packets import Ends, make_ends
+from .packets import Ends
 from .router import Router
 from .shrink import shrink
 
@@ -73,7 +73,7 @@ class Campaign:
         version = rng.choice((4, 4, 6))
 
         def begin() -> Play:
-            return Play(router, kind.subject(), self._new_ends(router, version), explain)
+            return Play(router, kind.subject(), self._new_ends(router, kind, version), explain)
 
         played, difference = play(kind.writer(rng, version), begin)
         result = self.result
@@ -95,8 +95,8 @@ class Campaign:
         for step in plain if again else played.steps:
             self._say(f"    {step},")
 
-    def _new_ends(self, router: Router, version: int) -> Ends:
+    def _new_ends(self, router: Router, kind: Kind, version: int) -> Ends:
         self._ends = (self._ends + 1) % _HOSTS
         if self._ends % _FLUSH_EVERY == 0:
             router.conntrack.flush()
-        return make_ends(self._ends, version)
+        return kind.ends(self._ends, version)

@@ -24,7 +24,7 @@ Following = Callable[[Connection | None], Step | Pause | None]
 
 @dataclass(frozen=True)
 class Difference:
-    """After step `index` (from 0): `what` is "mark", "entry" or a field of `Entry`."""
+    """After step `index` (from 0): `what` is "mark", "packet", "entry" or a field of `Entry`."""
 
     index: int
     what: str
@@ -80,6 +80,9 @@ class Play:
         found: list[Difference] = []
         if kernel != ours:
             found.append(Difference(index, "mark", kernel, ours))
+        leaves = self._subject.leaves
+        if seen is not None and leaves is not None and comparable(seen.frame) != comparable(leaves):
+            found.append(Difference(index, "packet", seen.frame.hex(), leaves.hex()))
         for key in self._keys:
             held = self._router.conntrack.find(key)
             theirs = None if held is None else entry_of_kernel(held)
@@ -137,3 +140,14 @@ def _compare(index: int, kernel: Entry | None, ours: Entry | None) -> list[Diffe
         if not same:
             found.append(Difference(index, field.name, one, other))
     return found
+
+
+def comparable(frame: bytes) -> bytes:
+    """An IP packet without what every router changes: TTL, and the IPv4 checksum with it."""
+    packet = bytearray(frame[14:])
+    if packet[0] >> 4 == 4:
+        packet[8] = 0
+        packet[10:12] = bytes(2)
+    else:
+        packet[7] = 0
+    return bytes(packet)

@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from p4ct.conntrack import Tracker
 
 from .compare import Following
+from .nat_traces import (
+    DNAT_RULES,
+    SNAT_RULES,
+    NatOther,
+    NatSubject,
+    NatTcp,
+    dnat_ends,
+    snat_ends,
+)
+from .packets import Ends, make_ends
 from .subject import Subject
 from .tcp_traces import TcpWriter
 
@@ -23,6 +33,7 @@ class Kind:
 
     rules: nftables text beside the reporting rules (NAT, helpers).   sysctls: of the router, below
     net/netfilter/nf_conntrack_, with their values.   subject: p4ct set up to match.
+    ends: the ends of trace number n of an IP version.
     """
 
     writer: Writer
@@ -30,6 +41,7 @@ class Kind:
     rules: str = ""
     sysctls: tuple[tuple[str, int], ...] = ()
     subject: Callable[[], Subject] = lambda: Subject(Tracker())
+    ends: Callable[[int, int], Ends] = make_ends
 
 
 def _tcp(rng: random.Random, version: int) -> Following:
@@ -53,4 +65,8 @@ KINDS: dict[str, Kind] = {
         sysctls=(("tcp_ignore_invalid_rst", 1),),
         subject=lambda: Subject(Tracker(tcp_ignore_invalid_rst=True)),
     ),
+    "snat tcp": Kind(NatTcp, 0.1, SNAT_RULES, subject=lambda: NatSubject(True), ends=snat_ends),
+    "dnat tcp": Kind(NatTcp, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
+    "snat": Kind(NatOther, 0.1, SNAT_RULES, subject=lambda: NatSubject(True), ends=snat_ends),
+    "dnat": Kind(NatOther, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
 }

@@ -2,6 +2,9 @@
 """Two hosts and a router between them, each a network namespace; the router's kernel is the judge.
 
     left  10.1.0.0/16 fd01::/64 ── router ── right  10.2.0.0/16 fd02::/64
+          10.3.0.0/16 fd03::/64                     10.4.0.0/16 fd04::/64
+
+The second nets are for addresses that are translated.
 
 The hosts are packet sockets: nothing answers by itself. The router forwards, and its nftables rules
 write what `ct state` and direction a packet has into the packet's TTL (hop limit), where the other
@@ -95,15 +98,17 @@ class Router:
                 space.command("ip", "link", "set", link, "arp", "off", "multicast", "off")
                 space.command("ip", "link", "set", link, "mtu", "9000", "up")
             net = index + 1
-            for gateway, address, route in (
-                (f"192.0.2.{net}2", f"192.0.2.{net}1/32", f"10.{net}.0.0/16"),
-                (f"fd0a:{net}::2", f"fd0a:{net}::1/128", f"fd0{net}::/64"),
+            for gateway, address, form in (
+                (f"192.0.2.{net}2", f"192.0.2.{net}1/32", "10.{}.0.0/16"),
+                (f"fd0a:{net}::2", f"fd0a:{net}::1/128", "fd0{}::/64"),
             ):
                 router.command("ip", "address", "add", address, "dev", ours)
                 router.command(
                     "ip", "neigh", "replace", gateway, "lladdr", _MACS[index], "dev", ours
                 )
-                router.command("ip", "route", "add", route, "via", gateway, "dev", ours, "onlink")
+                for own in (net, net + 2):
+                    way = ("via", gateway, "dev", ours, "onlink")
+                    router.command("ip", "route", "add", form.format(own), *way)
             self._sockets.append(host.run(_open, theirs))
         router.setting("ipv4/ip_forward", "1")
         router.setting("ipv6/conf/all/forwarding", "1")

@@ -39,10 +39,14 @@ def entry_of_kernel(held: Held) -> Entry:
 
 
 class Subject:
-    """One tracker for one trace. `make`: tests plant faults with it."""
+    """One tracker for one trace. `make`: tests plant faults with it.
+
+    leaves: what it makes of the last packet, None if that is not compared.
+    """
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
+        self.leaves: bytes | None = None
 
     def send(self, frame: bytes, now: float) -> str:
         """The packet's mark, in the words of `router.MARKS`."""

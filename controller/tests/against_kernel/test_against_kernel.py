@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 from p4ct.conntrack import TcpState, Timeouts, Tracker
+from p4ct.packet import Packet
+from p4ct.packet.rewrite import translate
 
+from . import nat_traces
 from .campaign import Campaign
 from .differences import RULES
 from .kinds import KINDS
@@ -95,6 +98,18 @@ def test_a_planted_difference_is_found_and_shrunk(fault: str, tracker: type[Trac
     shrunk = re.search(r"shrunk to (\d+) packets: packet", "\n".join(said))
     assert shrunk is not None, said
     assert int(shrunk[1]) <= 9, said
+
+
+def test_a_planted_translation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quoted packet of an ICMP error is left as it came."""
+
+    def outside_only(pkt: Packet, src: bytes, dst: bytes, quoted: object) -> Packet:
+        return translate(pkt, (src, dst, 0, 0))
+
+    monkeypatch.setattr(nat_traces, "translate_error", outside_only)
+    campaign, said = play("snat", 20)
+    assert campaign.result.unexplained > 0
+    assert any("packet: kernel" in line for line in said)
 
 
 def test_every_explanation_has_its_paragraph() -> None:
