@@ -179,5 +179,7 @@ def set_ct_fields(key: Key, visit: CtVisit, pkt: Packet) -> None:
 
 def clear_ct_fields(key: Key) -> None:
     """The packet is as if it had not been tracked."""
+    if not key[_CT_STATE]:
+        return  # then all of them are 0
     for index in _CT_INDEXES:
         key[index] = 0

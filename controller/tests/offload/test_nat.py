@@ -15,6 +15,7 @@ from p4ct.offload import reasons
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet import Packet, build, parse
 from p4ct.packet.text import format_ip, parse_ip
+from p4ct.packet.too_big import fragments
 
 from .model import ACK, FIN, MAC, RST, SYN, ModelSwitch, World, learn
 
@@ -255,6 +256,19 @@ def test_a_packet_that_is_too_long_is_answered_as_it_was_sent() -> None:
     assert port == 1
     quoted = parse(answer).frame[14 + 40 + 8 :]
     assert quoted[:48] == frame[14:62]
+
+
+def test_fragments_are_translated_whole_and_leave_as_they_came() -> None:
+    world = new_world()
+    frame = build.udp_frame(eth_src=MAC["vm1"], eth_dst=MAC["ext"], src=CLIENT, dst=SERVER,
+                            sport=40000, dport=80, payload=bytes(range(256)) * 12)  # fmt: skip
+    pieces = fragments(parse(frame), 1500)
+    assert len(pieces) == 3
+    for piece in reversed(pieces):
+        world.packet(piece, 1)
+    there = build.udp_frame(eth_src=MAC["vm1"], eth_dst=MAC["ext"], src=NAT, dst=SERVER,
+                            sport=40000, dport=80, payload=bytes(range(256)) * 12)  # fmt: skip
+    assert [frame for _, frame in world.delivered] == fragments(parse(there), 1500)
 
 
 @pytest.mark.parametrize("proto", ["tcp", "udp", "icmp"])
