@@ -12,7 +12,7 @@ from p4ct.conntrack.result import (
     NatExhausted,
     TupleTaken,
 )
-from p4ct.conntrack.state import CtState, Event, FlowState, TcpState
+from p4ct.conntrack.state import CtState, Event, FlowState, SctpState, TcpState
 from p4ct.conntrack.timeouts import Timeouts
 from p4ct.conntrack.tracker import Tracker
 
@@ -30,6 +30,7 @@ __all__ = [
     "NatExhausted",
     "NatRange",
     "Reassembler",
+    "SctpState",
     "TcpState",
     "Timeouts",
     "Tracker",

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from p4ct.conntrack.eviction import Link, Queue
 from p4ct.conntrack.numbers import Numbers, start_and_counters, unpack
-from p4ct.conntrack.state import FlowState, TcpState
+from p4ct.conntrack.sctp_track import SctpTrack
+from p4ct.conntrack.state import ProtocolState
 from p4ct.conntrack.tcp_window import TcpTrack
 from p4ct.conntrack.timers import NOT_ARMED, Chunk
-from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
+from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP
 from p4ct.packet.text import format_ip
 
 if TYPE_CHECKING:
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
 _PORTS = Struct("!HH")
 
-# Type of the answer to an ICMP query, by (version, type). Only echo is tracked.
-_ICMP_ANSWER = {(4, 8): 0, (4, 0): 8, (6, 128): 129, (6, 129): 128}
-_PORT_PROTOCOLS = (PROTO_TCP, PROTO_UDP)
+# Type of the answer to an ICMP query, by (version, type): echo, timestamp, information, address
+# mask; ICMPv6 echo, node information.
+_ICMP_QUERIES = ((4, 8, 0), (4, 13, 14), (4, 15, 16), (4, 17, 18), (6, 128, 129), (6, 139, 140))
+_ICMP_ANSWER = {(version, query): answer for version, query, answer in _ICMP_QUERIES} | {
+    (version, answer): query for version, query, answer in _ICMP_QUERIES
+}
+_PORT_PROTOCOLS = (PROTO_TCP, PROTO_UDP, PROTO_SCTP)
 
 Key = bytes
 """See `Tuple.key`. (In `Connection`, `bytes` is a counter.)"""
@@ -49,7 +54,7 @@ def is_icmp(version: int, proto: int) -> bool:
 class Tuple(NamedTuple):
     """One direction of a connection. Addresses: 4 or 16 bytes, network order.
 
-    ICMP echo: sport is the identifier and dport is type<<8|code; protocols without ports have 0.
+    ICMP queries: sport is the identifier and dport is type<<8|code; protocols without ports have 0.
     """
 
     version: int
@@ -90,17 +95,18 @@ def tuple_from_key(version: int, proto: int, key: bytes) -> Tuple:
 class Extra:
     """What few connections have, so that the others need no room for it.
 
-    hw_packets, hw_bytes: [original, reply] that hardware forwarded.
+    hw_packets, hw_bytes: [original, reply] that hardware forwarded.   sctp: of an association.
     helper: what reads its packets, None if nothing does.   related: a helper had expected it.
     """
 
-    __slots__ = ("helper", "hw_bytes", "hw_packets", "related")
+    __slots__ = ("helper", "hw_bytes", "hw_packets", "related", "sctp")
 
     def __init__(self) -> None:
         self.helper: Helping | None = None
         self.related = False
         self.hw_packets = [0, 0]
         self.hw_bytes = [0, 0]
+        self.sctp: SctpTrack | None = None
 
 
 class Connection(Link):
@@ -151,14 +157,14 @@ class Connection(Link):
         table: Table,
         key: Key,
         reply_key: Key,
-        protocol_state: TcpState | FlowState,
+        protocol_state: ProtocolState,
         now: float,
     ) -> None:
         self.id = id
         self.table = table
         self.key = key
         self.reply_key = key if reply_key == key else reply_key
-        self.protocol_state: TcpState | FlowState = protocol_state
+        self.protocol_state: ProtocolState = protocol_state
         self.assured = False
         self.seen_reply = False
         self.mark = 0
@@ -253,6 +259,17 @@ class Connection(Link):
         """(original, reply) frame bytes that hardware forwarded, as of now."""
         return (0, 0) if self.extra is None else (self.extra.hw_bytes[0], self.extra.hw_bytes[1])
 
+    @property
+    def sctp(self) -> SctpTrack | None:
+        """Tags and history of an SCTP association, else None."""
+        return None if self.extra is None else self.extra.sctp
+
+    @sctp.setter
+    def sctp(self, sctp: SctpTrack | None) -> None:
+        if self.extra is None:
+            self.extra = Extra()
+        self.extra.sctp = sctp
+
     def add_hardware(self, direction: int, packets: int, octets: int) -> None:
         """Hardware forwarded that much more; the offload manager says so."""
         if self.extra is None:
@@ -281,6 +298,9 @@ class Connection(Link):
         twin = copy.copy(self)
         numbers = self.numbers
         twin.numbers = unpack(numbers if isinstance(numbers, bytes) else numbers.pack())
+        if self.sctp is not None:
+            twin.extra = copy.copy(self.extra)
+            twin.sctp = self.sctp.copy()
         return twin
 
     def _counted(self) -> tuple[float, int, int, int, int]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from p4ct.conntrack.connection import Connection
-from p4ct.conntrack.state import TcpState
+from p4ct.conntrack.state import FlowState
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6", 132: "sctp"}
 
@@ -15,7 +15,7 @@ def protocol_name(proto: int) -> str:
 
 
 def conntrack_line(conn: Connection, now: float) -> str:
-    """One line: protocol, seconds left, TCP state, both tuples with counters, flags, mark, zone.
+    """One line: protocol, seconds left, state of TCP or SCTP, tuples, counters, flags, mark, zone.
 
     Unlike `conntrack -L`, an offloaded connection keeps its timeout and state: `[OFFLOAD]` is added
     to the line and replaces nothing. Counters are software plus hardware. Seconds are rounded down,
@@ -23,7 +23,7 @@ def conntrack_line(conn: Connection, now: float) -> str:
     """
     left = max(0, int(conn.expires - now))
     parts = [f"{protocol_name(conn.proto):<8} {conn.proto} {left}"]
-    if isinstance(conn.protocol_state, TcpState):
+    if not isinstance(conn.protocol_state, FlowState):
         parts.append(conn.state_name)
     parts += [str(conn.original), _counters(conn, 0)]
     if not conn.seen_reply:

@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from p4ct.conntrack.connection import Connection, Direction, Tuple, connection_class, is_icmp
+from p4ct.conntrack.connection import Connection, Direction, Tuple, connection_class
 from p4ct.conntrack.helping import Helpers
 from p4ct.conntrack.nat import nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
 from p4ct.conntrack.result import ConntrackFull, TupleTaken
 from p4ct.conntrack.saved import Saved
-from p4ct.conntrack.state import CLOSING, Event, FlowState, TcpState
+from p4ct.conntrack.sctp_track import SctpTrack
+from p4ct.conntrack.state import CLOSING, Event, FlowState, ProtocolState, SctpState, TcpState
 from p4ct.conntrack.table import ConnectionTable
 from p4ct.conntrack.tcp_window import BE_LIBERAL, CLOSE_INIT, SACK_PERM, TcpTrack
 from p4ct.conntrack.timeouts import Timeouts
 from p4ct.conntrack.timers import TimerWheel
-from p4ct.packet.parse import PROTO_ICMP, PROTO_TCP, PROTO_UDP
+from p4ct.packet.parse import PROTO_TCP, PROTO_UDP
 
 _ORIGINAL = Direction.ORIGINAL
 _REPLY = Direction.REPLY
@@ -70,6 +71,11 @@ class Lifecycle:
     def by_state(self) -> dict[str, int]:
         """Connections per state name (`Connection.state_name`)."""
         return dict(self._connections.by_state())
+
+    @property
+    def by_tcp_state(self) -> dict[str, int]:
+        """TCP connections per state name."""
+        return dict(self._connections.by_state(PROTO_TCP))
 
     def find(self, key: Tuple, zone: int) -> tuple[Connection, Direction] | None:
         """The connection of this tuple, and which of its directions the tuple is."""
@@ -262,8 +268,9 @@ class Lifecycle:
     def load(self, saved: Saved, now: float) -> bool:
         """Take in a connection of another table, with its state, timer and counters.
 
-        TCP windows are unknown: both sides are liberal, and learned again. False, and nothing is
-        changed, if one of its tuples belongs to a connection that is known. Raises ConntrackFull.
+        TCP windows are unknown: both sides are liberal, and learned again; so are SCTP tags. False,
+        and nothing is changed, if one of its tuples belongs to a connection that is known. Raises
+        ConntrackFull.
         """
         zone = saved.zone
         if any(self._connections.find(own, zone) for own in (saved.original, saved.reply)):
@@ -277,6 +284,9 @@ class Lifecycle:
         if isinstance(saved.state, TcpState):
             closing = CLOSE_INIT if saved.state in CLOSING else 0
             conn.tcp = TcpTrack(SACK_PERM | BE_LIBERAL | closing)
+        elif isinstance(saved.state, SctpState):
+            conn.sctp = SctpTrack()
+            conn.sctp.learn = [True, True]
         conn.timeout = self._state_timeout(conn)
         conn.expires = now + saved.left
         self._working.unpack(conn).start = now - saved.age
@@ -291,7 +301,7 @@ class Lifecycle:
         zone: int,
         original: Tuple,
         reply: Tuple,
-        state: TcpState | FlowState,
+        state: ProtocolState,
         now: float,
         nat: int = 0,
     ) -> Connection:
@@ -340,9 +350,7 @@ class Lifecycle:
         if self.on_event is not None:
             self.on_event(Event.DESTROY, conn, now)
 
-    def _changed(
-        self, conn: Connection, old: TcpState | FlowState, was_assured: bool, now: float
-    ) -> None:
+    def _changed(self, conn: Connection, old: ProtocolState, was_assured: bool, now: float) -> None:
         """A packet changed the state, brought the first reply, or made the connection assured."""
         if conn.protocol_state is not old:
             conn.table.change_state(old.name, conn.state_name)
@@ -366,11 +374,11 @@ class Lifecycle:
         state = conn.protocol_state
         if isinstance(state, TcpState):
             return timeouts.tcp[state]
-        if conn.proto == PROTO_UDP:
-            return timeouts.udp_stream if state is FlowState.STREAM else timeouts.udp
-        if is_icmp(conn.version, conn.proto):
-            return timeouts.icmp if conn.proto == PROTO_ICMP else timeouts.icmpv6
-        return timeouts.generic
+        if isinstance(state, SctpState):
+            return timeouts.sctp[state]
+        if state is FlowState.STREAM:
+            return timeouts.udp_stream if conn.proto == PROTO_UDP else timeouts.gre_stream
+        return timeouts.of_protocol(conn.version, conn.proto)
 
 
 _Wanted = tuple[bytes | None, bytes | None, int | None, int | None]

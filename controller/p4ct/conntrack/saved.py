@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from p4ct.conntrack.connection import Connection, Tuple
-from p4ct.conntrack.state import FlowState, TcpState
-from p4ct.packet.parse import PROTO_TCP
+from p4ct.conntrack.state import FlowState, ProtocolState, SctpState, TcpState
+from p4ct.packet.parse import PROTO_SCTP, PROTO_TCP
 
 __all__ = ["Saved", "save", "state_named"]
 
@@ -21,7 +21,7 @@ class Saved(NamedTuple):
     zone: int
     original: Tuple
     reply: Tuple
-    state: TcpState | FlowState
+    state: ProtocolState
     left: float
     age: float
     mark: int
@@ -52,8 +52,12 @@ def save(conn: Connection, now: float) -> Saved:
     )
 
 
-def state_named(proto: int, name: str) -> TcpState | FlowState | None:
+def state_named(proto: int, name: str) -> ProtocolState | None:
     """The state that a connection of this IP protocol can have by this name."""
-    states = TcpState if proto == PROTO_TCP else FlowState
-    found = states.__members__.get(name)
-    return None if found is TcpState.NONE else found
+    states: dict[int, type[TcpState] | type[SctpState]] = {
+        PROTO_TCP: TcpState,
+        PROTO_SCTP: SctpState,
+    }
+    if name == "NONE":  # that of a connection before its first packet
+        return None
+    return states.get(proto, FlowState).__members__.get(name)

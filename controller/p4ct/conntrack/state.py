@@ -50,11 +50,25 @@ CLOSING = frozenset(
 """The states after a FIN or RST (`tcp_can_early_drop`)."""
 
 
-class FlowState(IntEnum):
-    """State of a connection whose protocol has none of its own: UDP, ICMP echo, generic.
+class SctpState(IntEnum):
+    """`enum sctp_conntrack` of Linux."""
 
-    STREAM is UDP that was still active two seconds after its start: it is ASSURED
-    (`nf_conntrack_udp_packet`).
+    NONE = 0
+    CLOSED = 1
+    COOKIE_WAIT = 2
+    COOKIE_ECHOED = 3
+    ESTABLISHED = 4
+    SHUTDOWN_SENT = 5
+    SHUTDOWN_RECD = 6
+    SHUTDOWN_ACK_SENT = 7
+    HEARTBEAT_SENT = 8
+
+
+class FlowState(IntEnum):
+    """State of a connection whose protocol has none of its own: UDP, ICMP, GRE, generic.
+
+    STREAM is UDP that was still active two seconds after its start, and GRE after its first reply:
+    it is ASSURED (`nf_conntrack_udp_packet`, `nf_conntrack_gre_packet`).
     """
 
     UNREPLIED = 0
@@ -71,3 +85,7 @@ class Event(Enum):
     ASSURED = "assured"
     MARK = "mark"
     DESTROY = "destroy"
+
+
+ProtocolState = TcpState | SctpState | FlowState
+"""The state of a connection, whatever its protocol."""

@@ -258,11 +258,11 @@ class ConnectionTable:
             counts[table.proto] += table.count
         return counts
 
-    def by_state(self) -> Counter[str]:
-        """Connections per state name."""
+    def by_state(self, proto: int | None = None) -> Counter[str]:
+        """Connections per state name, of one IP protocol or of all."""
         counts: Counter[str] = Counter()
         for table in self.tables.values():
             for state, count in table.states.items():
-                if count:
+                if count and proto in (None, table.proto):
                     counts[state] += count
         return counts

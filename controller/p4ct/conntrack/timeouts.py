@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from p4ct.packet.parse import PROTO_GRE, PROTO_ICMP, PROTO_ICMPV6, PROTO_UDP
+
 
 def _no_zones() -> dict[int, Timeouts]:
     return {}
@@ -35,14 +37,26 @@ class Timeouts:
     udp_stream: float = 120
     icmp: float = 30
     icmpv6: float = 30
+    gre: float = 30
+    gre_stream: float = 180
+    sctp_closed: float = 10
+    sctp_cookie_wait: float = 3
+    sctp_cookie_echoed: float = 3
+    sctp_established: float = 210
+    sctp_shutdown_sent: float = 3
+    sctp_shutdown_recd: float = 3
+    sctp_shutdown_ack_sent: float = 3
+    sctp_heartbeat_sent: float = 30
     generic: float = 600
     zones: Mapping[int, Timeouts] = field(default_factory=_no_zones)
     tcp: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """The TCP timeouts indexed by `TcpState`."""
+    sctp: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """The SCTP timeouts indexed by `SctpState`."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if item.name not in ("zones", "tcp") and not getattr(self, item.name) > 0:
+            if item.name not in ("zones", "tcp", "sctp") and not getattr(self, item.name) > 0:
                 value = getattr(self, item.name)
                 raise ValueError(f"timeout {item.name} must be above 0 seconds, not {value}")
         by_state = (
@@ -58,6 +72,28 @@ class Timeouts:
             self.tcp_syn_sent2,
         )
         object.__setattr__(self, "tcp", by_state)
+        by_state = (
+            self.sctp_closed,  # NONE is left with the first packet
+            self.sctp_closed,
+            self.sctp_cookie_wait,
+            self.sctp_cookie_echoed,
+            self.sctp_established,
+            self.sctp_shutdown_sent,
+            self.sctp_shutdown_recd,
+            self.sctp_shutdown_ack_sent,
+            self.sctp_heartbeat_sent,
+        )
+        object.__setattr__(self, "sctp", by_state)
+
+    def of_protocol(self, version: int, proto: int) -> float:
+        """What a protocol without states of its own gives a connection that is no stream."""
+        if proto == PROTO_UDP:
+            return self.udp
+        if version == 4 and proto == PROTO_ICMP:
+            return self.icmp
+        if version == 6 and proto == PROTO_ICMPV6:
+            return self.icmpv6
+        return self.gre if proto == PROTO_GRE else self.generic
 
     def for_zone(self, zone: int) -> Timeouts:
         """The timeouts that hold in `zone`."""

@@ -7,7 +7,7 @@ reads or writes anything but its own tables.
 
 Differences from Linux, all on purpose: a packet that is let through without being believed
 ("ignored") is counted too, so that counters are exact; fragments are +inv until they are
-reassembled; L4 checksums are taken as verified by the NIC.
+reassembled. docs/conntrack-differences.md has the whole list.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from random import Random
 from struct import Struct
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp, tuple_from_key
-from p4ct.conntrack.icmp import is_echo_request, is_error, quoted_tuple
+from p4ct.conntrack.icmp import is_error, quoted_tuple
 from p4ct.conntrack.lifecycle import Lifecycle
 from p4ct.conntrack.nat import NatRange, allocate, nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers
+from p4ct.conntrack.protocols import begin_tracking, other_packet, why_not_first
 from p4ct.conntrack.result import ConntrackInvalid, CtResult, NatExhausted, TupleTaken
 from p4ct.conntrack.state import CtState, FlowState
 from p4ct.conntrack.table import table_id
-from p4ct.conntrack.tcp import TcpPolicy, begin, first_verdict, tcp_packet
+from p4ct.conntrack.tcp import TcpPolicy, tcp_packet
 from p4ct.conntrack.timeouts import Timeouts
 from p4ct.conntrack.verdict import INVALID_REASON, Verdict
-from p4ct.packet.parse import PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
+from p4ct.packet.l4_check import l4_checksum_error
+from p4ct.packet.parse import Packet
 
 _PORTS = Struct("!HH").pack
 _ORIGINAL = Direction.ORIGINAL
@@ -45,9 +47,6 @@ _NEW_RELATED = _NEW | CtState.REL
 _INV = CtState.TRK | CtState.INV
 _STATES = tuple(CtState(number) for number in range(256))
 
-# A UDP connection that is active this long after its start is a stream (nf_conntrack_proto_udp.c).
-UDP_STREAM_AFTER = 2.0
-
 
 class Tracker(Lifecycle):
     """Connections of all zones.
@@ -57,6 +56,7 @@ class Tracker(Lifecycle):
     working_set: how many connections are held ready, which takes a kilobyte each; packets of others
         take half as long again.
     tcp_*: the sysctls nf_conntrack_tcp_*.   timeouts may be replaced while connections live.
+    checksum: a packet with a wrong L4 checksum is +inv (the sysctl nf_conntrack_checksum).
     on_event: called after every change with (Event, Connection, now); it must not call the tracker.
     stats: how often: "invalid", "early_drop", "full", "nat_exhausted", "tuple_taken".
     random: where NAT takes its random numbers from.
@@ -71,6 +71,7 @@ class Tracker(Lifecycle):
         tcp_be_liberal: bool = False,
         tcp_max_retrans: int = 3,
         tcp_ignore_invalid_rst: bool = False,
+        checksum: bool = True,
         working_set: int = WORKING_SET,
         random: Random | None = None,
         max_expectations: int = 4096,
@@ -80,6 +81,7 @@ class Tracker(Lifecycle):
             tcp_loose, tcp_be_liberal, tcp_max_retrans, tcp_ignore_invalid_rst
         )
         self._liberal = replace(self.tcp_policy, be_liberal=True)
+        self.checksum = checksum
         #: The windows of a watched connection are those of the moment of the next packet. False:
         #: it came without them, and what they alone would refuse is let through.
         self.windows_current = True
@@ -102,6 +104,9 @@ class Tracker(Lifecycle):
         if pkt.error or pkt.frag or not pkt.version:
             self.stats["invalid"] += 1
             return _untrackable(pkt, zone)
+        if not pkt.checked and self.checksum and (wrong := l4_checksum_error(pkt)):
+            self.stats["invalid"] += 1
+            return CtResult(_INV, None, _ORIGINAL, zone, wrong)
         proto = pkt.proto
         number = zone << 9 | proto if pkt.version == 4 else zone << 9 | 0x100 | proto
         key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
@@ -158,6 +163,8 @@ class Tracker(Lifecycle):
         """What `track` would answer, without changing anything."""
         if pkt.error or pkt.frag or not pkt.version:
             return _untrackable(pkt, zone)
+        if self.checksum and (wrong := l4_checksum_error(pkt)):
+            return CtResult(_INV, None, _ORIGINAL, zone, wrong)
         number = table_id(zone, pkt.version, pkt.proto)
         key = pkt.src + pkt.dst + _PORTS(pkt.sport, pkt.dport)
         table = self._tables.get(number)
@@ -216,8 +223,7 @@ class Tracker(Lifecycle):
         unreplied = FlowState.UNREPLIED
         conn = self._new_connection(result.zone, original, reply, unreplied, now, bits)
         numbers = self._working.unpack(conn)
-        if pkt.proto == PROTO_TCP:
-            begin(conn, pkt)
+        begin_tracking(conn, pkt)
         verdict = self._run(conn, numbers, pkt, _ORIGINAL, now)
         if verdict is not _ACCEPT:
             reason = INVALID_REASON.get(verdict, verdict.name)
@@ -335,33 +341,13 @@ class Tracker(Lifecycle):
                 elif not self.windows_current:
                     policy = self._liberal
             return tcp_packet(conn, tcp, pkt, direction, now, timeouts, policy)
-        seen_reply = conn.seen_reply
-        if pkt.proto == PROTO_UDP:
-            if seen_reply and now > numbers.start + UDP_STREAM_AFTER:
-                conn.timeout = timeouts.udp_stream
-                conn.protocol_state = FlowState.STREAM
-                conn.assured = True
-                return _ACCEPT
-            conn.timeout = timeouts.udp
-        elif is_icmp(pkt.version, pkt.proto):
-            conn.timeout = timeouts.icmp if pkt.proto == PROTO_ICMP else timeouts.icmpv6
-        else:
-            conn.timeout = timeouts.generic
-        if direction is _REPLY and not seen_reply:
-            conn.protocol_state = FlowState.REPLIED
-        return _ACCEPT
+        return other_packet(conn, numbers.start, pkt, direction, now, timeouts)
 
     def _unknown(self, pkt: Packet, zone: int, number: int, key: bytes, now: float) -> CtResult:
         """A packet of no connection: +new, +rel to another one, or +inv. Changes nothing."""
-        reason = ""
-        if pkt.proto == PROTO_TCP:
-            verdict = first_verdict(pkt, self.tcp_policy)
-            if verdict is not _ACCEPT:
-                reason = INVALID_REASON[verdict]
-        elif is_icmp(pkt.version, pkt.proto) and not is_echo_request(pkt):
-            if is_error(pkt):
-                return self._related(pkt, zone, now)
-            reason = f"ICMP type {pkt.icmp_type} begins no connection and answers none"
+        if is_icmp(pkt.version, pkt.proto) and is_error(pkt):
+            return self._related(pkt, zone, now)
+        reason = why_not_first(pkt, self.tcp_policy)
         if reason:
             return CtResult(_INV, None, _ORIGINAL, zone, reason)
         result = CtResult(_NEW, None, _ORIGINAL, zone, "", key, number)

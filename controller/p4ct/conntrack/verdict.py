@@ -20,13 +20,17 @@ class Verdict(IntEnum):
     INVALID_SEQ = 11
     INVALID_ACK = 12
     INVALID_PICKUP = 13
+    INVALID_CHUNKS = 14
+    INVALID_TAG = 15
 
 
 INVALID_REASON: Mapping[Verdict, str] = {
     Verdict.INVALID_FLAGS: "invalid TCP flag combination",
-    Verdict.INVALID_STATE: "not valid in this TCP state",
+    Verdict.INVALID_STATE: "not valid in this state of the connection",
     Verdict.INVALID_RST: "RST sequence number below the highest ACK of the peer",
     Verdict.INVALID_SEQ: "SEQ is over the window of the receiver",
     Verdict.INVALID_ACK: "ACK of data not seen yet",
     Verdict.INVALID_PICKUP: "not a SYN, and picking up running connections is off (tcp_loose)",
+    Verdict.INVALID_CHUNKS: "SCTP chunks that cannot be in one packet, or none",
+    Verdict.INVALID_TAG: "SCTP verification tag is not the one of this association",
 }

@@ -42,7 +42,9 @@ LAST_PORT = 507
 """508 is the controller's barrier, 509 to 511 are the eswitch's recirculation, CPU and drop."""
 LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path (sockaddr_un without its final 0)."""
-TIMEOUTS = tuple(name for name in Timeouts.__dataclass_fields__ if name not in ("zones", "tcp"))
+TIMEOUTS = tuple(
+    name for name in Timeouts.__dataclass_fields__ if name not in ("zones", "tcp", "sctp")
+)
 POLICER = tuple(item.name.lower() for item in PuntClass)
 
 _KINDS = {

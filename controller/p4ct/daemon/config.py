@@ -88,6 +88,7 @@ class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tcp_loose: bool = True
     tcp_be_liberal: bool = False
     max_expectations: int = 4096
+    checksum: bool = True
     fragments: Fragments = Fragments()
     timeouts: dict[str, float] = {}
     zone: dict[str, dict[str, float]] = {}

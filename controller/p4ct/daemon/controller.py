@@ -65,6 +65,7 @@ class Controller:
             tcp_loose=section.tcp_loose,
             tcp_be_liberal=section.tcp_be_liberal,
             max_expectations=section.max_expectations,
+            checksum=section.checksum,
         )
         self.tracker.on_event = self._conntrack_event
         limits = FragmentLimits(

@@ -7,7 +7,7 @@ import difflib
 import ipaddress
 from typing import Any, NamedTuple
 
-from p4ct.conntrack import FlowState, TcpState
+from p4ct.conntrack import FlowState, SctpState, TcpState
 from p4ct.packet.text import parse_ip, parse_mac
 from p4ct.pipeline.ports import PortTable
 
@@ -62,7 +62,7 @@ TUPLE_WORDS = (
     "src", "dst", "sport", "dport", "id", "type", "code", "proto", "zone", "in_port", "eth_src",
     "eth_dst",
 )  # fmt: skip
-_STATES = tuple(state.name for state in (*TcpState, *FlowState))
+_STATES = tuple(state.name for state in (*TcpState, *SctpState, *FlowState))
 #: Of a line of `conntrack list`: what is no part of a tuple.
 _REST_OF_LINE = ("packets", "bytes", "mark", "labels", "secctx", "use", "timeout", "delta-time",
                  "helper")  # fmt: skip

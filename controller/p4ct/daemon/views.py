@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from p4ct.conntrack import Connection, TcpState, Tuple
+from p4ct.conntrack import Connection, Tuple
 from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.conntrack.format_dpctl import dpctl_tuple
@@ -185,14 +185,12 @@ def conntrack_stats(controller: Controller) -> Json:
     """How many connections there are, by what they are; `counters`: events since the start."""
     tracker = controller.tracker
     fragments = controller.pipeline.fragments
-    tcp = {state.name for state in TcpState}
-    by_state = sorted(tracker.by_state.items())
     return {
         "total": len(tracker),
         "limit": tracker.max_connections,
         "by_protocol": {_protocol(n): count for n, count in tracker.by_protocol.items()},
-        "by_tcp_state": {name: count for name, count in by_state if name in tcp},
-        "by_state": dict(by_state),
+        "by_tcp_state": dict(sorted(tracker.by_tcp_state.items())),
+        "by_state": dict(sorted(tracker.by_state.items())),
         "by_zone": {str(zone): count for zone, count in sorted(tracker.by_zone.items())},
         "counters": {
             "seen": controller.connections_seen,

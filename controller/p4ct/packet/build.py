@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from p4ct.packet.checksum import checksum, l4_checksum
+from p4ct.packet.checksum import checksum, crc32c, l4_checksum
 from p4ct.packet.parse import (
     ETH_ARP,
     ETH_IPV4,
@@ -21,6 +21,7 @@ from p4ct.packet.parse import (
     ICMPV6_ECHO_REQUEST,
     PROTO_ICMP,
     PROTO_ICMPV6,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     TCP_ACK,
@@ -36,6 +37,7 @@ __all__ = [
     "l4_checksum",
     "pop_vlan",
     "push_vlan",
+    "sctp_frame",
     "tcp_frame",
     "udp_frame",
 ]
@@ -46,6 +48,7 @@ _IPV6 = Struct("!LHBB16s16s").pack
 _TCP = Struct("!HHLLBBHHH").pack
 _UDP = Struct("!HHHH").pack
 _ICMP = Struct("!BBH").pack
+_SCTP = Struct("!HHL").pack
 _U16 = Struct("!H").pack
 _ARP = Struct("!HHBBH6s4s6s4s").pack
 
@@ -188,6 +191,26 @@ def udp_frame(
         vlan_pcp=vlan_pcp,
         ttl=ttl,
         tos=tos,
+    )
+
+
+def sctp_frame(
+    *,
+    src: bytes | str,
+    dst: bytes | str,
+    sport: int,
+    dport: int,
+    vtag: int,
+    chunks: bytes,
+    eth_src: bytes | str = _DEFAULT_SRC,
+    eth_dst: bytes | str = _DEFAULT_DST,
+) -> bytes:
+    """An SCTP packet around ready chunks, with its CRC32c (RFC 9260 section 3)."""
+    header = _SCTP(sport, dport, vtag)
+    crc = crc32c(header + bytes(4) + chunks).to_bytes(4, "little")
+    payload = header + crc + chunks
+    return ip_frame(
+        src=src, dst=dst, proto=PROTO_SCTP, payload=payload, eth_src=eth_src, eth_dst=eth_dst
     )
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Internet checksum (RFC 1071), plain and with the pseudo headers of RFC 793, 768 and 8200."""
+"""The Internet checksum (RFC 1071), plain and with the pseudo headers of RFC 793, 768 and 8200; and
+CRC32c, which SCTP uses (RFC 9260 appendix A).
+"""
 
 from __future__ import annotations
 
@@ -28,3 +30,23 @@ def l4_checksum(src: bytes, dst: bytes, proto: int, segment: bytes) -> int:
     if len(src) == 4:
         return checksum(_PSEUDO_V4(src, dst, proto, len(segment)) + segment)
     return checksum(_PSEUDO_V6(src, dst, len(segment), proto) + segment)
+
+
+def _crc_table() -> tuple[int, ...]:
+    table: list[int] = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ 0x82F63B78 if value & 1 else value >> 1
+        table.append(value)
+    return tuple(table)
+
+
+_CRC = _crc_table()
+
+
+def crc32c(data: bytes) -> int:
+    """CRC32c; SCTP sends it with the least significant byte first."""
+    crc = 0xFFFFFFFF
+    for octet in data:
+        crc = crc >> 8 ^ _CRC[(crc ^ octet) & 0xFF]
+    return crc ^ 0xFFFFFFFF

@@ -9,9 +9,9 @@ could be read before the fault is kept, as Open vSwitch's `miniflow_extract` doe
 - a wrong IPv4 header checksum sets `error` but the fields are read: flows may still match them;
 - a fault in the L4 header keeps L3, and the ports when their bytes are there.
 
-Decision: checksums of TCP, UDP and ICMP are not verified here. A NIC checks them in hardware before
-it punts, and virtual links leave them unfilled; the IPv4 header checksum is always there.
-Sources: RFC 791, 8200 (headers), 9293 (TCP), 768, 792, 4443, 826, 4861; IEEE 802.1Q.
+Checksums of L4 headers are not verified here but where they matter, in `l4_check`.
+Sources: RFC 791, 8200 (headers), 9293 (TCP), 768, 792, 4443, 826, 4861, 9260 (SCTP), 2637 (GRE of
+version 1); IEEE 802.1Q.
 """
 
 from __future__ import annotations
@@ -26,17 +26,25 @@ ETH_VLAN = 0x8100
 PROTO_ICMP = 1
 PROTO_TCP = 6
 PROTO_UDP = 17
+PROTO_GRE = 47
 PROTO_ICMPV6 = 58
+PROTO_SCTP = 132
 
 TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32
 
 ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST = 0, 8
 ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY = 128, 129
+# Other queries and their answers that carry an identifier where echo has it: timestamp, information
+# and address mask (RFC 792, 950); node information (RFC 4620).
+ICMP_QUERIES = frozenset((ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, 13, 14, 15, 16, 17, 18))
+ICMPV6_QUERIES = frozenset((ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY, 139, 140))
 ICMPV6_NEIGHBOR_SOLICIT, ICMPV6_NEIGHBOR_ADVERT = 135, 136
 
 # IPv6 extension headers that are walked through (RFC 8200 section 4, RFC 4302)
 _HOP_BY_HOP, _ROUTING, EXTENSION_FRAGMENT, _AH, _DEST_OPTIONS = 0, 43, 44, 51, 60
-_EXTENSIONS = (_HOP_BY_HOP, _ROUTING, EXTENSION_FRAGMENT, _AH, _DEST_OPTIONS)
+EXTENSIONS = (_HOP_BY_HOP, _ROUTING, EXTENSION_FRAGMENT, _AH, _DEST_OPTIONS)
+
+GRE_PPP = 0x880B
 
 _ETHERNET = Struct("!6s6sH").unpack_from
 _TAG = Struct("!HH").unpack_from
@@ -46,6 +54,7 @@ _IPV6 = Struct("!LHBB16s16s").unpack_from
 _TCP = Struct("!HHLLBBH").unpack_from
 _UDP = Struct("!HHH").unpack_from
 _ICMP = Struct("!BB2xH").unpack_from
+_TWO = Struct("!HH").unpack_from
 _ARP = Struct("!HHBBH6s4s6s4s").unpack_from
 _EXTENSION = Struct("!BBH").unpack_from
 
@@ -60,11 +69,12 @@ class Packet:
     proto: IPv4 protocol, IPv6 upper-layer protocol, -1 when not IP; ttl: TTL or hop limit.
     frag: 0 none, 1 first fragment, 2 later fragment (no L4 fields then).
     options: IPv4 options or IPv6 extension headers are present.
-    sport, dport: TCP and UDP ports; ICMP echo: identifier and type<<8|code; other ICMP: 0 and
-        type<<8|code.
+    sport, dport: TCP, UDP and SCTP ports; ICMP queries: identifier and type<<8|code; other ICMP: 0
+        and type<<8|code; GRE of version 1 (PPTP): 0 and the call id.
     l3_offset, l4_offset: byte offsets in `frame`; l4_len: L4 header and payload by the IP length.
     seq, ack, flags, window, doff: TCP (flags as on the wire, FIN=1 .. CWR=128; doff in words).
     payload_len: TCP or UDP payload bytes.
+    checked: the L4 checksum is known to be right: hardware said so, or `l4_checksum_error` did.
     """
 
     __slots__ = (
@@ -74,6 +84,7 @@ class Packet:
         "arp_spa",
         "arp_tha",
         "arp_tpa",
+        "checked",
         "doff",
         "dport",
         "dst",
@@ -112,7 +123,7 @@ class Packet:
         self.vlan_id: int | None = None
         self.src = self.dst = b""
         self.proto = -1
-        self.options = False
+        self.options = self.checked = False
         self.eth_type = self.vlan_pcp = self.version = self.tos = self.ttl = self.frag = 0
         self.sport = self.dport = self.l3_offset = self.l4_offset = self.l4_len = 0
         self.seq = self.ack = self.flags = self.window = self.doff = self.payload_len = 0
@@ -204,6 +215,10 @@ def _parse_ipv4(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
         _parse_udp(pkt, frame, l4, length)
     elif proto == PROTO_ICMP:
         _parse_icmp(pkt, frame, l4, length)
+    elif proto == PROTO_SCTP:
+        _parse_sctp(pkt, frame, l4, length)
+    elif proto == PROTO_GRE:
+        _parse_gre(pkt, frame, l4, length)
 
 
 def _parse_ipv6(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
@@ -224,7 +239,7 @@ def _parse_ipv6(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
     pkt.ttl = ttl
     l4 = offset + 40
     end = l4 + payload
-    while proto in _EXTENSIONS:
+    while proto in EXTENSIONS:
         pkt.options = True
         pkt.l4_offset = l4
         pkt.l4_len = end - l4
@@ -258,6 +273,10 @@ def _parse_ipv6(pkt: Packet, frame: bytes, offset: int, size: int) -> None:
         _parse_udp(pkt, frame, l4, length)
     elif proto == PROTO_ICMPV6:
         _parse_icmp(pkt, frame, l4, length)
+    elif proto == PROTO_SCTP:
+        _parse_sctp(pkt, frame, l4, length)
+    elif proto == PROTO_GRE:
+        _parse_gre(pkt, frame, l4, length)
 
 
 def extension_length(proto: int, units: int) -> int:
@@ -306,16 +325,33 @@ def _parse_icmp(pkt: Packet, frame: bytes, offset: int, length: int) -> None:
     pkt.icmp_type = kind
     pkt.icmp_code = code
     pkt.dport = kind << 8 | code
-    if pkt.version == 4:
-        if kind in (ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY):
-            pkt.sport = identifier
-    elif kind in (ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY):
+    if kind in (ICMP_QUERIES if pkt.version == 4 else ICMPV6_QUERIES):
         pkt.sport = identifier
-    elif kind in (ICMPV6_NEIGHBOR_SOLICIT, ICMPV6_NEIGHBOR_ADVERT):
+    elif pkt.version == 6 and kind in (ICMPV6_NEIGHBOR_SOLICIT, ICMPV6_NEIGHBOR_ADVERT):
         if length < 24:
             pkt.error = pkt.error or "truncated neighbour discovery target"
         else:
             pkt.nd_target = frame[offset + 8 : offset + 24]
+
+
+def _parse_sctp(pkt: Packet, frame: bytes, offset: int, length: int) -> None:
+    if length < 12:
+        pkt.error = pkt.error or "truncated SCTP header"
+        return
+    pkt.sport, pkt.dport = _TWO(frame, offset)
+
+
+def _parse_gre(pkt: Packet, frame: bytes, offset: int, length: int) -> None:
+    """Only version 1 has something like a port; `gre_pkt_to_tuple` of Linux knows it for PPP."""
+    if length < 4:
+        return
+    flags, protocol = _TWO(frame, offset)
+    if flags & 7 != 1 or length < 8:
+        return
+    if protocol != GRE_PPP:
+        pkt.error = pkt.error or "GRE of version 1 that carries no PPP"
+    else:
+        pkt.dport = _TWO(frame, offset + 4)[1]
 
 
 def _parse_arp(pkt: Packet, frame: bytes, offset: int, size: int) -> None:

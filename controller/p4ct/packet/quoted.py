@@ -9,19 +9,42 @@ from __future__ import annotations
 
 from struct import Struct
 
-from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet
+from p4ct.packet.parse import (
+    EXTENSION_FRAGMENT,
+    EXTENSIONS,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_TCP,
+    PROTO_UDP,
+    Packet,
+    extension_length,
+)
 from p4ct.packet.rewrite import Ends, apply_difference, copy_packet, differences
 
-__all__ = ["translate_error"]
+__all__ = ["translate_error", "upper_layer"]
 
 _U16 = Struct("!H")
 _PORTS = Struct("!HH")
+_EXTENSION = Struct("!BBH").unpack_from
+
+
+def upper_layer(frame: bytes | bytearray, at: int, end: int, proto: int) -> tuple[int, int] | None:
+    """Protocol and offset behind IPv6 extension headers; None for a later fragment."""
+    while proto in EXTENSIONS:
+        if end < at + 8:
+            return None
+        following, units, fragment = _EXTENSION(frame, at)
+        if proto == EXTENSION_FRAGMENT and fragment & 0xFFF8:
+            return None
+        at += extension_length(proto, units)
+        proto = following
+    return proto, at
 
 
 def translate_error(pkt: Packet, src: bytes, dst: bytes, quoted: Ends) -> Packet:
     """The ICMP or ICMPv6 error `pkt` from `src` to `dst`, about a packet with the ends `quoted`.
 
-    The quote must be a whole IP header and 8 bytes behind it, without IPv6 extension headers
+    The quote must be a whole IP header with what makes a tuple behind it
     (`conntrack.icmp.quoted_tuple` has read it).
     """
     frame = bytearray(pkt.frame)
@@ -51,7 +74,10 @@ def _translate_quote(frame: bytearray, at: int, end: int, version: int, quoted: 
     if version == 4:
         proto, place, l4 = frame[at + 9], at + 12, at + (frame[at] & 15) * 4
     else:
-        proto, place, l4 = frame[at + 6], at + 8, at + 40
+        place = at + 8
+        inside = upper_layer(frame, at + 40, end, frame[at + 6])
+        assert inside is not None
+        proto, l4 = inside
     old = bytes(frame[place : place + 2 * len(src)])
     frame[place : place + 2 * len(src)] = src + dst
     addresses = differences(old, src + dst)
@@ -63,7 +89,8 @@ def _translate_quote(frame: bytearray, at: int, end: int, version: int, quoted: 
         frame[l4 : l4 + 4] = new
         total = addresses + differences(old, new)
         if proto == PROTO_UDP:
-            apply_difference(frame, l4 + 6, total, udp=True)
+            if end - l4 >= 8:
+                apply_difference(frame, l4 + 6, total, udp=True)
         elif end - l4 >= 18:
             apply_difference(frame, l4 + 16, total)
     elif proto == (PROTO_ICMP if version == 4 else PROTO_ICMPV6):

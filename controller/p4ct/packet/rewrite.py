@@ -12,10 +12,8 @@ import copy
 from struct import Struct
 
 from p4ct.packet.parse import (
-    ICMP_ECHO_REPLY,
-    ICMP_ECHO_REQUEST,
-    ICMPV6_ECHO_REPLY,
-    ICMPV6_ECHO_REQUEST,
+    ICMP_QUERIES,
+    ICMPV6_QUERIES,
     PROTO_ICMP,
     PROTO_ICMPV6,
     PROTO_TCP,
@@ -37,8 +35,6 @@ __all__ = [
 
 _U16 = Struct("!H")
 _PORTS = Struct("!HH")
-_V4_ECHO = (ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY)
-_V6_ECHO = (ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY)
 
 Ends = tuple[bytes, bytes, int, int]
 """Source and destination address, source and destination port; ICMP echo: the identifier is the
@@ -109,7 +105,7 @@ def _translate_l4(
         fresh.sport, fresh.dport = sport, dport
     elif proto == (PROTO_ICMP if pkt.version == 4 else PROTO_ICMPV6) and pkt.l4_len >= 8:
         total = addresses if pkt.version == 6 else 0
-        if pkt.icmp_type in (_V4_ECHO if pkt.version == 4 else _V6_ECHO):
+        if pkt.icmp_type in (ICMP_QUERIES if pkt.version == 4 else ICMPV6_QUERIES):
             total += differences(_U16.pack(pkt.sport), _U16.pack(sport))
             _U16.pack_into(frame, l4 + 4, sport)
             fresh.sport = sport

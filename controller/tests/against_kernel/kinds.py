@@ -19,6 +19,7 @@ from .nat_traces import (
     dnat_ends,
     snat_ends,
 )
+from .other_traces import ErrorWriter, IcmpWriter, IpWriter, SctpWriter, UdpWriter
 from .packets import Ends, make_ends
 from .subject import Subject
 from .tcp_traces import TcpWriter
@@ -69,4 +70,9 @@ KINDS: dict[str, Kind] = {
     "dnat tcp": Kind(NatTcp, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
     "snat": Kind(NatOther, 0.1, SNAT_RULES, subject=lambda: NatSubject(True), ends=snat_ends),
     "dnat": Kind(NatOther, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
+    "udp": Kind(UdpWriter),
+    "icmp": Kind(IcmpWriter),
+    "errors": Kind(ErrorWriter, 0.2),
+    "sctp": Kind(SctpWriter, 0.2),
+    "other": Kind(IpWriter),
 }

@@ -27,7 +27,7 @@ _MACS = ("02:00:00:00:01:02", "02:00:00:00:02:02")
 _ROUTER_MACS = ("02:00:00:00:01:01", "02:00:00:00:02:01")
 _IGNORE_OUTGOING = 23  # PACKET_IGNORE_OUTGOING of linux/if_packet.h
 _ETH_P_ALL = 3
-_LOST = 0.3  # seconds: forwarding is done when send() returns, but for a busy machine
+_LOST = 2.0  # seconds: forwarding is done when send() returns, but for a busy machine
 
 #: What a packet can be to the kernel, by the TTL that says so.
 MARKS = {
@@ -151,8 +151,8 @@ class Router:
                     return None
                 continue
             ttl = got[22] if got[12:14] == b"\x08\x00" else got[21]
-            if got[12:14] in (b"\x08\x00", b"\x86\xdd"):
-                return Seen(MARKS.get(ttl, f"unmarked (TTL {ttl})"), got)
+            if ttl in MARKS:  # else the router has sent it of its own accord
+                return Seen(MARKS[ttl], got)
 
     def set_conntrack(self, sysctls: Iterable[tuple[str, int]]) -> None:
         """Set net.netfilter.nf_conntrack_<name> in the router. CannotCompare if it may not be."""

@@ -81,6 +81,9 @@ class Subject:
         if conn.proto == PROTO_TCP and tcp is not None:
             state = int(conn.protocol_state)
             sides = tuple((side.flags, side.scale) for side in tcp.sides)
+        elif conn.sctp is not None:
+            state = int(conn.protocol_state)
+            sides = tuple(conn.sctp.tags)
         return Entry(
             state,
             conn.seen_reply,

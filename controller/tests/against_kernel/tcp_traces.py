@@ -138,7 +138,7 @@ class TcpWriter:
                 options = draw.randbytes(draw.choice((1, 3, 4, 8, 12, 20)))
         damage = ""
         if draw.random() < 0.03:
-            damage = draw.choice(("short", "long"))
+            damage = draw.choice(("checksum", "short", "long"))
         return Tcp(
             way,
             flags,

@@ -14,7 +14,7 @@ from p4ct.conntrack import (
     Tracker,
 )
 from p4ct.packet import Packet, parse
-from p4ct.packet.build import icmp_echo_frame, ip_frame, tcp_frame, udp_frame
+from p4ct.packet.build import icmp_echo_frame, ip_frame, sctp_frame, tcp_frame, udp_frame
 
 FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32, "E": 64, "C": 128}
 ORIG, REPLY = Direction.ORIGINAL, Direction.REPLY
@@ -97,8 +97,19 @@ class Wire:
         frame = icmp_echo_frame(**self.ends(direction), identifier=identifier, reply=reply)
         return self.pass_packet(parse(frame))
 
-    def ip(self, direction: int, proto: int) -> CtResult:
-        frame = ip_frame(**self.ends(direction), proto=proto, payload=bytes(8))
+    def sctp(self, direction: int, vtag: int, *chunks: bytes) -> CtResult:
+        """chunks: ready ones, see `chunk`."""
+        frame = sctp_frame(
+            **self.ends(direction),
+            sport=self.ports[direction],
+            dport=self.ports[1 - direction],
+            vtag=vtag,
+            chunks=b"".join(chunks),
+        )
+        return self.pass_packet(parse(frame))
+
+    def ip(self, direction: int, proto: int, payload: bytes = bytes(8)) -> CtResult:
+        frame = ip_frame(**self.ends(direction), proto=proto, payload=payload)
         return self.pass_packet(parse(frame))
 
     def handshake(self) -> Connection:

@@ -74,6 +74,45 @@ def test_echo(wire: Any) -> None:
     assert not wire.conn.assured
 
 
+QUERIES = {4: [(8, 0), (13, 14), (15, 16), (17, 18)], 6: [(128, 129), (139, 140)]}
+
+
+def test_every_query_and_its_answer(wire: Any) -> None:
+    def message(direction: Direction, kind: int, identifier: int = 7) -> Any:
+        body = identifier.to_bytes(2, "big") + bytes(2)
+        frame = icmp_frame(**wire.ends(direction), icmp_type=kind, body=body)
+        return wire.pass_packet(parse(frame)).state
+
+    for query, answer in QUERIES[6 if ":" in wire.hosts[0] else 4]:
+        assert message(ORIG, answer) == INV
+        assert message(ORIG, query) == NEW
+        assert message(REPLY, answer, identifier=8) == INV
+        assert message(REPLY, answer) == EST_REPLY
+        assert message(ORIG, query) == EST
+    assert all(conn.expires - wire.now == 30 for conn in wire.tracker.select())
+
+
+def test_gre(wire: Any) -> None:
+    """Version 0 has no ports, whatever its key; it is a stream after its first reply."""
+    plain, keyed = bytes.fromhex("00000800"), bytes.fromhex("2000080000000005")
+    assert wire.ip(ORIG, 47, plain).state == NEW
+    assert left(wire) == 30
+    assert wire.ip(REPLY, 47, keyed).state == EST_REPLY
+    assert (left(wire), wire.conn.assured) == (30, False)
+    assert wire.ip(ORIG, 47, plain).state == EST
+    assert (left(wire), wire.conn.assured) == (180, True)
+    assert wire.conn.protocol_state is FlowState.STREAM
+
+
+def test_gre_of_version_1_is_known_by_its_call(wire: Any) -> None:
+    calls = [bytes.fromhex("3001880b0000") + bytes([0, call]) for call in (5, 6)]
+    for payload in calls:
+        assert wire.ip(ORIG, 47, payload).state == NEW
+    other = ip_frame(**wire.ends(ORIG), proto=47, payload=bytes.fromhex("3001080000000005"))
+    assert wire.tracker.track(parse(other), wire.zone, wire.now).state == INV
+    assert {conn.original.dport for conn in wire.tracker.select()} == {5, 6}
+
+
 def test_a_lone_echo_reply_is_invalid(wire: Any) -> None:
     result = wire.ping(ORIG, reply=True)
     assert result.state == INV
@@ -172,13 +211,13 @@ def test_error_about_an_expired_connection_is_invalid(wire: Any) -> None:
     assert result.state == INV
 
 
-def test_eight_bytes_of_the_quoted_header_suffice(wire: Any) -> None:
+def test_the_ports_of_the_quoted_header_suffice(wire: Any) -> None:
     wire.tcp(ORIG, "S")
     segment = tcp_frame(**wire.ends(ORIG), sport=wire.ports[0], dport=wire.ports[1])
     l4 = 34 if ":" not in wire.hosts[0] else 54
-    result = unreachable(wire, wire.hosts[1], wire.hosts[0], segment[: l4 + 8])
+    result = unreachable(wire, wire.hosts[1], wire.hosts[0], segment[: l4 + 4])
     assert result.state == CtState.TRK | CtState.REL | CtState.RPL
-    short = unreachable(wire, wire.hosts[1], wire.hosts[0], segment[: l4 + 7])
+    short = unreachable(wire, wire.hosts[1], wire.hosts[0], segment[: l4 + 3])
     assert short.state == INV
     assert "readable" in short.reason
 
@@ -209,7 +248,7 @@ def test_commit_of_a_related_packet_stores_nothing(wire: Any) -> None:
         ),
         (ip_frame(src="10.0.0.1", dst="10.0.0.2", proto=17, fragment=0x2001), "fragment"),
         (ip_frame(src="10.0.0.1", dst="10.0.0.2", proto=6), "truncated TCP header"),
-        (icmp_frame(src="10.0.0.1", dst="10.0.0.2", icmp_type=13), "ICMP type 13"),
+        (icmp_frame(src="10.0.0.1", dst="10.0.0.2", icmp_type=14), "ICMP type 14"),
         (icmp_frame(src="fe80::1", dst="fe80::2", icmp_type=133), "ICMP type 133"),
     ],
 )

@@ -125,6 +125,13 @@ def test_cell(make_wire: Any, state: str, direction: Direction, kind: str, expec
         assert conn.state_name == (state if expected == "ign" else expected)
 
 
+def test_no_cell_is_left_out() -> None:
+    for states in EXPECTED.values():
+        assert list(states) == [*dict.fromkeys(states)]
+        assert set(states) == {state.name for state in TcpState} == set(SETUP)
+        assert all(len(row.split()) == len(Segment) == len(KINDS) for row in states.values())
+
+
 def test_the_rows_say_what_was_asked_for() -> None:
     """The table itself against the expectations, with the marks of the rules taken off."""
     for direction, states in EXPECTED.items():

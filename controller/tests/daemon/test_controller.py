@@ -108,10 +108,10 @@ def test_a_connection_is_offloaded_listed_explained_and_flushed(config: Path) ->
     asyncio.run(main())
 
 
-def _data() -> bytes:
+def _data(flags: int = ACK) -> bytes:
     return build.tcp_frame(
         eth_src=MAC[1], eth_dst=MAC[3], src=IP[1], dst=IP[3], sport=40000, dport=80,
-        seq=1001, ack=3001, flags=ACK, payload=b"data",
+        seq=1001, ack=3001, flags=flags, payload=b"data",
     )  # fmt: skip
 
 
@@ -222,8 +222,7 @@ def test_a_punt_before_the_first_reconciliation_waits_for_it(
         real = controller_module.reconcile
 
         async def slow(*arguments: Any) -> Any:
-            fin = _data()[:47] + bytes([FIN | ACK]) + _data()[48:]
-            assert heir.switch.eswitch.send_pipeline(1, fin)
+            assert heir.switch.eswitch.send_pipeline(1, _data(FIN | ACK))
             await until(lambda: heir.switch.client.stats.packet_ins > 0, "the punt")
             assert len(heir.tracker) == 0
             return await real(*arguments)

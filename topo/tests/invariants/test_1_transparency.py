@@ -3,6 +3,9 @@
 
 The same random trace is played on two installations.  For each connection and port the frames that
 came out must be the same, each as often.  P4CT_TEST_SEEDS ("7,8,9") chooses other traces.
+
+One exception, in one direction (docs/decisions/0017): entries forward a segment whose TCP checksum
+is wrong, where software calls it invalid.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from topo.tests.invariants.hosts import EXT, TAG, A, B, Host, arp_probe
 from topo.tests.invariants.peers import CLIENT, SERVER, Udp
 from topo.tests.invariants.policies import POLICY
 from topo.tests.invariants.rig import Rig
-from topo.tests.invariants.traces import Step, trace
+from topo.tests.invariants.traces import DAMAGED, Step, trace
 
 SEEDS = [int(seed) for seed in os.environ.get("P4CT_TEST_SEEDS", "1,2,3,4,5,6").split(",")]
 ARP = b"\x08\x06"
@@ -72,9 +75,14 @@ def differences(steps: list[Step], on: Played, off: Played) -> str:
     for number, step in enumerate(steps):
         # A tag may be put on or taken off; what follows the EtherType stays.
         places[step.frame[14:]].append(f"step {number}, {step.what}, of {step.connection}")
+    damaged = {step.frame[14:] for step in steps if step.what == DAMAGED}
+    by_entries_only = on.delivered - off.delivered
+    for port, frame in list(by_entries_only):
+        if damaged & {frame[14:], frame[18:]}:
+            del by_entries_only[port, frame]
     lines: list[str] = []
     for title, more in (
-        ("only with offload on", on.delivered - off.delivered),
+        ("only with offload on", by_entries_only),
         ("only with offload off", off.delivered - on.delivered),
     ):
         for (port, frame), times in more.items():

@@ -95,10 +95,14 @@ def test_nothing_denied_leaves_while_entries_come_and_go(rig: Rig) -> None:
 
 
 class Stream:
-    """Numbered frames of one connection, both ways; the number is the end of the frame."""
+    """Numbered frames of one connection, both ways.
+
+    At the end of a frame are its number and the number's complement, so that all have the same
+    checksum.
+    """
 
     def __init__(self, peers: Tcp | Udp) -> None:
-        filler = b"numbered" + bytes(8)
+        filler = b"numbered" + bytes(8) + b"\xff" * 8
         self.peers = peers
         if isinstance(peers, Tcp):
             self.frames = [peers.segment(side, PSH | ACK, filler) for side in (CLIENT, SERVER)]
@@ -110,18 +114,18 @@ class Stream:
 
     def send(self) -> None:
         self.last += 1
-        number = self.last.to_bytes(8, "big")
+        number = self.last.to_bytes(8, "big") + (self.last ^ (1 << 64) - 1).to_bytes(8, "big")
         for side, frame in enumerate(self.frames):
-            self.peers.rig.send(self.peers.hosts[side], frame[:-8] + number)
+            self.peers.rig.send(self.peers.hosts[side], frame[:-16] + number)
 
     def left(self) -> Iterator[tuple[int, int, int]]:
         """(side that sent it, number, time in ns) of each frame that came out."""
         hosts = self.peers.hosts
-        heads = {(hosts[1 - s].port, f[:-8]): s for s, f in enumerate(self.frames)}
+        heads = {(hosts[1 - s].port, f[:-16]): s for s, f in enumerate(self.frames)}
         for got in self.peers.rig.wire.since(self.mark):
-            side = heads.get((got.port, got.frame[:-8]))
+            side = heads.get((got.port, got.frame[:-16]))
             if side is not None:
-                yield side, int.from_bytes(got.frame[-8:], "big"), got.time_ns
+                yield side, int.from_bytes(got.frame[-16:-8], "big"), got.time_ns
 
     def more(self, number: int) -> None:
         """Wait until that many more have been sent."""

@@ -37,6 +37,8 @@ from topo.tests.invariants.odd import odd_packets
 
 URG, ECE, CWR = 0x20, 0x40, 0x80
 PAIRS = ((A, B), (B, A), (A, EXT), (B, EXT), (EXT, A), (TAG, A), (B, TAG), (TAG, EXT))
+#: What a step with a wrong TCP checksum is; what has to be equal is equal but for these.
+DAMAGED = "bad TCP checksum"
 ODD_FLAGS = (0, PSH, URG, 0xFF, SYN, SYN | FIN, SYN | ACK, FIN)
 SIZES = (0, 1, 6, 12, 100, 600, 1300)
 
@@ -174,7 +176,7 @@ class _Tcp:
         good = self._segment(side, PSH | ACK, self.chance.randbytes(30))
         if self.chance.random() < 0.2:
             wrong = good.frame[:-20] + bytes(20)
-            return good._replace(frame=wrong, what="bad TCP checksum")
+            return good._replace(frame=wrong, what=DAMAGED)
         return good._replace(frame=self.chance.choice(odd_packets(good.frame)), what="odd IP")
 
     def _acknowledged(self) -> Iterator[Step]:
