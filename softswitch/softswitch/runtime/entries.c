@@ -41,7 +41,7 @@ int ss_modify(struct ss_switch *sw, uint64_t gen, uint32_t table, const struct s
 {
     ss_lock(sw);
     struct ss_table *t = table_of(sw, gen, table);
-    int rc = t ? ss_table_modify(t, in) : SS_E_STALE;
+    int rc = t ? ss_table_modify(t, in, ss_now(sw)) : SS_E_STALE;
     ss_unlock(sw);
     return rc;
 }

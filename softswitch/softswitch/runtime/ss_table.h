@@ -18,7 +18,7 @@ struct ss_entry_in {
 
 struct ss_entry *ss_table_find(const struct ss_table *t, const uint64_t *key, int32_t priority);
 int ss_table_insert(struct ss_table *t, const struct ss_entry_in *in, uint64_t now_ns);
-int ss_table_modify(struct ss_table *t, const struct ss_entry_in *in);
+int ss_table_modify(struct ss_table *t, const struct ss_entry_in *in, uint64_t now_ns);
 int ss_table_delete(struct ss_table *t, const uint64_t *key, int32_t priority);
 
 int ss_index_insert(const struct ss_table *t, struct ss_index *index, uint32_t slot);

@@ -94,7 +94,7 @@ static void give_slot(struct ss_table *t, uint32_t slot)
 
 /* Copies what an insert and a modify have in common. `metadata` is a fresh copy, or NULL. */
 static void set_entry(struct ss_table *t, struct ss_entry *e, const struct ss_entry_in *in,
-                      uint8_t *metadata)
+                      uint8_t *metadata, uint64_t now_ns)
 {
     struct ss_cold *cold = &t->cold[e->slot];
     e->action = in->action;
@@ -105,7 +105,7 @@ static void set_entry(struct ss_table *t, struct ss_entry *e, const struct ss_en
     cold->metadata_len = in->metadata_len;
     cold->controller_metadata = in->controller_metadata;
     cold->timeout_ns = in->timeout_ns;
-    cold->notified_ns = 0;
+    cold->notified_ns = now_ns; /* as in BMv2, the timeout starts now */
 }
 
 static int copy_metadata(const struct ss_entry_in *in, uint8_t **out)
@@ -137,7 +137,7 @@ int ss_table_insert(struct ss_table *t, const struct ss_entry_in *in, uint64_t n
     e->rank = in->rank;
     e->last_hit_ns = now_ns;
     memcpy(e->words, in->key, 8 * (size_t)t->desc->key_words * key_copies(t));
-    set_entry(t, e, in, metadata);
+    set_entry(t, e, in, metadata, now_ns);
     t->cold[slot].priority = in->priority;
     t->cold[slot].is_const = in->is_const != 0;
     t->cold[slot].used = true;
@@ -157,7 +157,7 @@ int ss_table_insert(struct ss_table *t, const struct ss_entry_in *in, uint64_t n
     return SS_OK;
 }
 
-int ss_table_modify(struct ss_table *t, const struct ss_entry_in *in)
+int ss_table_modify(struct ss_table *t, const struct ss_entry_in *in, uint64_t now_ns)
 {
     uint8_t *metadata;
     struct ss_entry *e = ss_table_find(t, in->key, in->priority);
@@ -165,7 +165,7 @@ int ss_table_modify(struct ss_table *t, const struct ss_entry_in *in)
     if (!e)
         return SS_E_NOT_FOUND;
     if ((rc = copy_metadata(in, &metadata)) == SS_OK)
-        set_entry(t, e, in, metadata);
+        set_entry(t, e, in, metadata, now_ns);
     return rc;
 }
 

@@ -55,13 +55,13 @@ def test_a_hit_starts_the_timeout_again(run: Runner) -> None:
     assert at(plane, 9.0) == [("t", KEY, 3.0)]
 
 
-def test_modify_keeps_the_last_hit_and_takes_the_new_timeout(run: Runner) -> None:
+def test_modify_starts_the_new_timeout_and_keeps_the_last_hit(run: Runner) -> None:
     plane = idle_program(run)
     plane.insert("t", Entry(KEY, "act", idle_timeout_ns=3 * SECOND))
     plane.set_clock_ns(2 * SECOND)
     plane.modify("t", Entry(KEY, "act", idle_timeout_ns=5 * SECOND))
-    assert at(plane, 5.9) == []
-    assert at(plane, 6.0) == [("t", KEY, 5.0)]
+    assert at(plane, 6.9) == []
+    assert at(plane, 7.0) == [("t", KEY, 6.0)]
     plane.delete("t", KEY)
     assert at(plane, 60.0) == []
 

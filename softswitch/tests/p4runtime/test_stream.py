@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -284,3 +285,6 @@ def test_server_stops_with_open_streams(world: World) -> None:
 def test_capabilities(world: World) -> None:
     answer = world.client.stub.Capabilities(p4rt.CapabilitiesRequest(device_id=3))
     assert answer.p4runtime_api_version.count(".") == 2
+    with pytest.raises(grpc.RpcError) as error:
+        world.client.stub.Capabilities(p4rt.CapabilitiesRequest(device_id=4))
+    assert error.value.code() == grpc.StatusCode.NOT_FOUND
