@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from topo import control
-from topo.plan import EXT, VM1, HostPlan
+from topo.plan import EXT, VM1, VM2, HostPlan
 from topo.scenario.context import Context
 
 FTP, PLAIN, TFTP = 21, 2121, 69
@@ -22,6 +22,10 @@ EXCHANGES = (
     ("PASV", EXT, VM1),
     ("EPSV", EXT, VM1),
 )
+
+
+#: What vm2 is outside.
+TRANSLATED = ("10.0.0.200", "fd00::200")
 
 
 def serve(context: Context) -> None:
@@ -40,6 +44,17 @@ def ftp(context: Context) -> None:
             exchange(context, kind, client, server, address)
 
 
+def translated_ftp(context: Context) -> None:
+    """The same from vm2, whose address is another outside: what it announces is rewritten."""
+    for address in TRANSLATED:
+        words = f"ip neigh add {address} lladdr {VM2.mac} dev {EXT.interface}".split()
+        context.run(EXT, words, timeout=10.0)
+    for kind in ("PORT", "EPRT", "PASV", "EPSV"):
+        exchange(context, kind, VM2, EXT, EXT.ipv4)
+    for kind in ("EPRT", "EPSV"):
+        exchange(context, kind, VM2, EXT, EXT.ipv6)
+
+
 def exchange(context: Context, kind: str, client: HostPlan, server: HostPlan, address: str) -> None:
     """One exchange: what was transferred, and what conntrack says of its connections."""
     before = {connection["id"] for connection in control.connections()}
@@ -53,6 +68,7 @@ def exchange(context: Context, kind: str, client: HostPlan, server: HostPlan, ad
         answer == {"got": BYTES, "put": BYTES}
         and len(controls) == 1
         and not control.hardware_packets(controls[0])
+        and controls[0]["offload_reason"] == "a helper reads its packets: ftp"
         and len(data) == 2
         and all(c["mark"] == MARK for c in new)
         and all(control.hardware_packets(c) for c in data),

@@ -32,6 +32,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("odd fragments", fragments.odd),
     ("servers for FTP and TFTP", helpers.serve),
     ("FTP", helpers.ftp),
+    ("FTP with another address", helpers.translated_ftp),
     ("an open control connection", helpers.reason),
     ("FTP without a helper", helpers.without_helper),
     ("TFTP", helpers.tftp),

@@ -18,6 +18,7 @@ from p4ct.packet.parse import PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, P
 from p4ct.packet.text import format_ip
 
 if TYPE_CHECKING:
+    from p4ct.conntrack.helpers.seq_adjust import SeqAdjust
     from p4ct.conntrack.helping import Helping
     from p4ct.conntrack.table import Table
 
@@ -97,13 +98,15 @@ class Extra:
 
     hw_packets, hw_bytes: [original, reply] that hardware forwarded.   sctp: of an association.
     helper: what reads its packets, None if nothing does.   related: a helper had expected it.
+    adjust: [original, reply] what the helper's changes do to sequence numbers, None without any.
     """
 
-    __slots__ = ("helper", "hw_bytes", "hw_packets", "related", "sctp")
+    __slots__ = ("adjust", "helper", "hw_bytes", "hw_packets", "related", "sctp")
 
     def __init__(self) -> None:
         self.helper: Helping | None = None
         self.related = False
+        self.adjust: tuple[SeqAdjust, SeqAdjust] | None = None
         self.hw_packets = [0, 0]
         self.hw_bytes = [0, 0]
         self.sctp: SctpTrack | None = None

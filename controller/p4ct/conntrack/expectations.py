@@ -32,16 +32,15 @@ class Expectation(NamedTuple):
     """An expected connection.
 
     parent: the control connection.   deadline: seconds of the tracker's clock.
-    target: where the connection really leads if its packets name a translated destination: address
-        and port, None when nothing is translated.   source: likewise, the address that the packets
-        get as their source.
+    target, source: what its packets are translated to, as those of its parent are: destination
+        address and port, and source address. target None: nothing is translated.
     """
 
     tuple: ExpectedTuple
     parent: Connection
     deadline: float
     target: tuple[bytes, int] | None = None
-    source: bytes | None = None
+    source: bytes = b""
 
 
 class Expectations:

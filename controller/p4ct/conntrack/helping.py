@@ -11,12 +11,18 @@ from collections.abc import Mapping
 
 from p4ct.conntrack.connection import Connection, Direction, Extra, Tuple
 from p4ct.conntrack.expectations import TIMEOUT, Expectation, Expectations, ExpectedTuple
-from p4ct.conntrack.helpers.ftp import LineStarts, announcement
+from p4ct.conntrack.helpers.ftp import LineStarts, announcement, written
+from p4ct.conntrack.helpers.seq_adjust import SeqAdjust
 from p4ct.conntrack.helpers.tftp import is_request
+from p4ct.conntrack.result import CtResult
 from p4ct.conntrack.state import CtState
 from p4ct.packet.parse import PROTO_TCP, PROTO_UDP, Packet
+from p4ct.packet.segment import payload_of, renumber, replace_payload
 
-__all__ = ["HELPERS", "Helpers", "Helping"]
+__all__ = ["HELPERS", "Helpers", "Helping", "acknowledge"]
+
+MAX_TRIES = 128
+"""Ports that are tried for an announcement; then its packet is dropped."""
 
 HELPERS: Mapping[str, int] = {"ftp": PROTO_TCP, "tftp": PROTO_UDP}
 """Names of helpers, and the IP protocol of the connections that they look at."""
@@ -53,33 +59,33 @@ class Helpers:
         conn.mark, conn.label = expected.parent.mark, expected.parent.label
         _extra(conn).related = True
 
-    def begin(
-        self, conn: Connection, pkt: Packet, expected: Expectation | None, alg: str, now: float
-    ) -> None:
+    def begin(self, result: CtResult, conn: Connection, pkt: Packet, alg: str, now: float) -> None:
         """A connection is stored, and `pkt` is its first packet.
 
         A helper for another protocol than the connection's has nothing to look at.
         """
-        if expected is not None:
-            self.expectations.take(expected)
+        if result.expectation is not None:
+            self.expectations.take(result.expectation)
         if alg and HELPERS[alg] == conn.proto:
             extra = _extra(conn)
             extra.helper = Helping(alg)
-            self._look(conn, extra.helper, pkt, Direction.ORIGINAL, now)
+            self._look(result, conn, extra, pkt, now)
 
     def packet(
-        self,
-        conn: Connection,
-        extra: Extra,
-        pkt: Packet,
-        direction: Direction,
-        state: CtState,
-        now: float,
-    ) -> CtState:
-        """A packet of a connection was accepted: its state, with REL if it had been expected."""
+        self, result: CtResult, conn: Connection, extra: Extra, pkt: Packet, now: float
+    ) -> None:
+        """A packet of a connection was accepted, with `result`, which gets REL if it was expected.
+
+        `pkt` acknowledges in the sender's numbers already (`acknowledge`). What the helper changes
+        is in `result.packet`.
+        """
+        if extra.related:
+            result.state = _WITH_RELATED[result.state]
         if extra.helper is not None and conn.alive:
-            self._look(conn, extra.helper, pkt, direction, now)
-        return _WITH_RELATED[state] if extra.related else state
+            self._look(result, conn, extra, pkt, now)
+        if extra.adjust is not None:
+            adjust = extra.adjust[result.direction]
+            result.packet = renumber(result.packet or pkt, adjust.outgoing, None)
 
     def state(self, conn: Connection, state: CtState) -> CtState:
         """The state with REL if the connection had been expected."""
@@ -104,45 +110,83 @@ class Helpers:
     # -- inside ----------------------------------------------------------------------------
 
     def _look(
-        self, conn: Connection, helping: Helping, pkt: Packet, direction: Direction, now: float
+        self, result: CtResult, conn: Connection, extra: Extra, pkt: Packet, now: float
     ) -> None:
-        if not pkt.payload_len:
+        helper = extra.helper
+        if not pkt.payload_len or helper is None:
             return
-        if helping.name == "tftp":
-            if direction is Direction.ORIGINAL and is_request(_payload(pkt)):
-                reply = conn.reply
-                self._expect(conn, reply.src, reply.dst, reply.dport, now)
+        direction = result.direction
+        own, other = conn.original, conn.reply
+        if direction is Direction.REPLY:
+            own, other = other, own
+        payload = payload_of(pkt)
+        if helper.name == "tftp":
+            if direction is Direction.ORIGINAL and is_request(payload):
+                self._expect(conn, own, other, own.sport, other.dport, now)
             return
-        payload = _payload(pkt)
-        if not helping.lines.begins_line(direction, pkt.seq, payload):
+        if not helper.lines.begins_line(direction, pkt.seq, payload):
             return
         found = announcement(payload, direction is Direction.ORIGINAL, conn.version)
         if found is None:
             return
-        own, other = conn.original, conn.reply
-        if direction is Direction.REPLY:
-            own, other = other, own
         if found.address is not None and found.address != own.src:
             # Else anybody could open a way to a third host (`loose` of nf_conntrack_ftp is off).
             self.stats["helper_foreign_address"] += 1
             return
-        self._expect(conn, other.src, other.dst, found.port, now)
+        if not conn.nat:
+            self._expect(conn, own, other, found.port, found.port, now)
+            return
+        port = self._expect_any(conn, own, other, found.port, now)
+        if port is None:
+            result.refused = f"{helper.name}: no free port for what it announces"
+            return
+        text = written(found.kind, other.dst, port)
+        if text == payload[found.start : found.end]:
+            return
+        result.packet = replace_payload(pkt, found.start, found.end, text)
+        more = len(text) - (found.end - found.start)
+        if more:
+            if extra.adjust is None:
+                extra.adjust = (SeqAdjust(), SeqAdjust())
+            extra.adjust[direction].shift(pkt.seq, more)
 
-    def _expect(self, conn: Connection, src: bytes, dst: bytes, port: int, now: float) -> None:
-        wanted = ExpectedTuple(conn.zone, conn.version, conn.proto, src, dst, port)
-        added = self.expectations.add(Expectation(wanted, conn, now + TIMEOUT))
+    def _expect_any(
+        self, conn: Connection, own: Tuple, other: Tuple, port: int, now: float
+    ) -> int | None:
+        """The port to be announced instead of this one: itself, or another that is not expected."""
+        for tried in range(port, port + MAX_TRIES):
+            seen = tried if tried < 65536 else tried - 65536 + 1024
+            wanted = _wanted(conn, other, seen)
+            if self.expectations.free(wanted, conn):
+                return seen if self._expect(conn, own, other, port, seen, now) else None
+        self.stats["expectation_refused"] += 1
+        return None
+
+    def _expect(
+        self, conn: Connection, own: Tuple, other: Tuple, port: int, seen: int, now: float
+    ) -> bool:
+        """Wait for a connection to the announced port, which the other side knows as `seen`.
+
+        own: the tuple of the announcing packet, other: that of the opposite direction.
+        """
+        wanted = _wanted(conn, other, seen)
+        target = (own.src, port) if conn.nat else None
+        expectation = Expectation(wanted, conn, now + TIMEOUT, target, own.dst)
+        added = self.expectations.add(expectation)
         self.stats["expected" if added else "expectation_refused"] += 1
+        return added
+
+
+def acknowledge(pkt: Packet, adjust: SeqAdjust) -> Packet:
+    """The packet with acknowledgements in the numbers of whom it answers."""
+    return renumber(pkt, None, adjust.acknowledged)
+
+
+def _wanted(conn: Connection, other: Tuple, port: int) -> ExpectedTuple:
+    return ExpectedTuple(conn.zone, conn.version, conn.proto, other.src, other.dst, port)
 
 
 def _extra(conn: Connection) -> Extra:
     if conn.extra is None:
         conn.extra = Extra()
     return conn.extra
-
-
-def _payload(pkt: Packet) -> bytes:
-    """TCP or UDP payload."""
-    end = pkt.l4_offset + pkt.l4_len
-    header = pkt.doff * 4 if pkt.proto == PROTO_TCP else 8
-    start = pkt.l4_offset + header
-    return pkt.frame[start : min(end, start + pkt.payload_len)]

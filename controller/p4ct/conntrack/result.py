@@ -6,6 +6,7 @@ from __future__ import annotations
 from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.state import CtState
+from p4ct.packet.parse import Packet
 
 
 class ConntrackFull(Exception):
@@ -36,6 +37,8 @@ class CtResult:
     direction: of the packet in that connection (ORIGINAL for +new).
     zone: the zone asked.   reason: why it is +inv, else "".
     expectation: whose helper has expected this +new connection, else None.
+    packet: what a helper has made of the packet, None if nothing.   refused: why a helper does not
+        let it pass, else "".
     key, table: where commit() stores it; of no use elsewhere.
     target: what the packet will become if its connection is committed; set by `preview` only.
     """
@@ -45,7 +48,9 @@ class CtResult:
         "direction",
         "expectation",
         "key",
+        "packet",
         "reason",
+        "refused",
         "state",
         "table",
         "target",
@@ -71,6 +76,8 @@ class CtResult:
         self.table = table
         self.target: Tuple | None = None
         self.expectation: Expectation | None = None
+        self.packet: Packet | None = None
+        self.refused = ""
 
     def __repr__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""

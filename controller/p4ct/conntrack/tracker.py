@@ -17,6 +17,7 @@ from random import Random
 from struct import Struct
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp, tuple_from_key
+from p4ct.conntrack.helping import acknowledge
 from p4ct.conntrack.icmp import is_error, quoted_tuple
 from p4ct.conntrack.lifecycle import Lifecycle
 from p4ct.conntrack.nat import NatRange, allocate, nat_bits
@@ -118,6 +119,10 @@ class Tracker(Lifecycle):
             return self._count_invalid(self._unknown(pkt, zone, number, key, now))
 
         direction = _ORIGINAL if key == conn.key else _REPLY
+        received = pkt
+        extra = conn.extra
+        if extra is not None and extra.adjust is not None:
+            pkt = acknowledge(pkt, extra.adjust[1 - direction])
         old = conn.protocol_state
         assured = conn.assured
         numbers = conn.numbers
@@ -154,10 +159,12 @@ class Tracker(Lifecycle):
             self._changed(conn, old, assured, now)
         if conn.nat:
             state = _STATES[int(state) | conn.nat]
-        extra = conn.extra
+        result = CtResult(state, conn, direction, zone)
         if extra is not None:
-            state = self.helpers.packet(conn, extra, pkt, direction, state, now)
-        return CtResult(state, conn, direction, zone)
+            self.helpers.packet(result, conn, extra, pkt, now)
+            if pkt is not received and result.packet is None:
+                result.packet = pkt
+        return result
 
     def peek(self, pkt: Packet, zone: int, now: float) -> CtResult:
         """What `track` would answer, without changing anything."""
@@ -241,7 +248,7 @@ class Tracker(Lifecycle):
             self.helpers.inherit(conn, expected)
         self._insert(conn, now)
         if alg or expected is not None:
-            self.helpers.begin(conn, pkt, expected, alg, now)
+            self.helpers.begin(result, conn, pkt, alg, now)
         result.connection = conn
         return conn
 
@@ -316,11 +323,17 @@ class Tracker(Lifecycle):
                 return False
             return found[0].expires > now or found[0].offload is not None
 
+        expected, start = result.expectation, original
+        if expected is not None and expected.target is not None:
+            # As its parent (nf_nat_follow_master), whatever the flow says.
+            address, port = expected.target
+            start = original._replace(dst=address, dport=port)
+            nat = NatRange(True, expected.source, expected.source)
         if nat is None:
             if taken(original.reversed()):
                 raise TupleTaken(f"{original.reversed()} belongs to another connection")
             return original
-        target = allocate(original, nat, taken, random, self._salt)
+        target = allocate(start, nat, taken, random, self._salt)
         if target is None:
             raise NatExhausted(f"no free tuple for {original}")
         return original if target == original else target

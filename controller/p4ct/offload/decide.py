@@ -136,8 +136,6 @@ def is_half_closed(connection: Connection) -> bool:
 
 def eligible(connection: Connection, mode: Mode) -> str:
     """Why this connection may not be offloaded now; empty if it may."""
-    if connection.helper:
-        return f"{reasons.HELPER}: {connection.helper}"
     if not connection.seen_reply:
         return reasons.NOT_ESTABLISHED
     if connection.proto == TCP:

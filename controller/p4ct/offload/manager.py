@@ -197,6 +197,10 @@ class OffloadManager:
             return
         if now < self._refused.get(connections[0].id, 0.0):
             return  # the reason stays what the switch said
+        helper = next((c.helper for c in connections if c.helper), "")
+        if helper:
+            _explain(connections, f"{reasons.HELPER}: {helper}")
+            return
         half = half_of(pkt, in_vport, result, self.pipeline.ports)
         primary = min(connections, key=lambda c: c.id)
         candidate = self._candidates.get(primary.id)

@@ -144,7 +144,7 @@ def cut(pkt: Packet, cuts: Cuts) -> list[bytes]:
     result: list[bytes] = []
     position = 0
     for number, size in enumerate(cuts.sizes):
-        last = number == len(cuts.sizes) - 1
+        last = number == len(cuts.sizes) - 1 or position + size >= len(data)
         piece = data[position:] if last else data[position : position + size]
         if pkt.version == 4:
             flags = _U16.unpack_from(head, 6)[0] & _DONT_FRAGMENT
@@ -154,6 +154,8 @@ def cut(pkt: Packet, cuts: Cuts) -> list[bytes]:
             own = _header_v6(head, cuts, len(piece), position | (not last))
         result.append(link + own + piece)
         position += size
+        if last:
+            break
     return result
 
 

@@ -63,6 +63,7 @@ class CtPass:
         if visit is None or visit.zone != zone:
             visit = CtVisit(zone, self._access.track(pkt, zone, self._now))
             self._result.ct.append(visit)
+            pkt = self._helped(visit, pkt)
             self._count_fragments(visit)
         if action.commit and not int(visit.result.state) & _INVALID:
             if not visit.committed or (action.force and visit.result.direction is Direction.REPLY):
@@ -72,6 +73,13 @@ class CtPass:
         if action.nat and not visit.translated:
             pkt = self._translate(visit, pkt, key)
         return visit, pkt
+
+    def _helped(self, visit: CtVisit, pkt: Packet) -> Packet:
+        """The packet as a helper has left it; raises CtDrop."""
+        result = visit.result
+        if result.refused:
+            raise CtDrop(result.refused)
+        return pkt if result.packet is None else result.packet
 
     def _commit(self, visit: CtVisit, action: Ct, pkt: Packet) -> None:
         old = visit.connection
