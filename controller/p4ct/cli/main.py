@@ -137,6 +137,22 @@ def offload_pending(socket: Path, as_json: bool) -> None:
     show_answer(ask(socket, "offload-pending"), as_json, show.pending)
 
 
+@offload.command("flows", context_settings=CONTEXT)
+@json_option
+@click.pass_obj
+def offload_flows(socket: Path, as_json: bool) -> None:
+    """List entries for traffic that passes no ct().
+
+    One line for each, as ovs-appctl dpctl/dump-flows prints them; fields that are not shown may
+    have any value.
+
+    \b
+    Example:
+      p4ct offload flows
+    """
+    show_answer(ask(socket, "offload-flows"), as_json, show.stateless)
+
+
 @offload.command("why", context_settings=CONTEXT, epilog=WHY_HELP)
 @click.argument("filter", nargs=-1)
 @json_option

@@ -19,6 +19,7 @@ __all__ = [
     "moved",
     "pending",
     "records",
+    "stateless",
     "stats",
     "status",
     "vports",
@@ -52,6 +53,30 @@ def records(found: list[dict[str, Any]]) -> None:
                 f"offloaded:{'yes' if rec['state'] == 'active' else rec['state']}, dp:eswitch, "
                 f"index:{rec['index']}/{rec['generation']}, actions:{entry['output']}"
             )
+
+
+def stateless(found: list[dict[str, Any]]) -> None:
+    """One line for each stateless flow, with the columns of dpctl/dump-flows."""
+    for item in found:
+        parts = [f"in_port({item['in_port']})"]
+        ip = "ipv6" if item["eth_type"] == 0x86DD else "ipv4"
+        groups = (
+            ("eth", ("src", item["eth_src"]), ("dst", item["eth_dst"])),
+            ("eth_type", ("", f"{item['eth_type']:#06x}")),
+            (ip, ("src", item["src"]), ("dst", item["dst"]), ("proto", item["proto"])),
+            ("l4", ("src", item["sport"]), ("dst", item["dport"])),
+        )
+        for name, *fields in groups:
+            told = [
+                f"{key}={value}" if key else value for key, value in fields if value is not None
+            ]
+            parts += [f"{name}({','.join(told)})"] if told else []
+        click.echo(
+            f"{','.join(parts)}, packets:{item['packets']}, bytes:{item['bytes']}, "
+            f"offloaded:{'yes' if item['state'] == 'active' else item['state']}, dp:eswitch, "
+            f"actions:{item['output']}"
+        )
+    click.echo(f"{len(found)} flows have been shown.", err=True)
 
 
 def pending(found: list[dict[str, Any]]) -> None:

@@ -123,6 +123,8 @@ class _Checker:
                 tcp_timeout=file.offload.idle_timeout.tcp,
                 udp_timeout=file.offload.idle_timeout.udp,
                 icmp_timeout=file.offload.idle_timeout.icmp,
+                stateless=file.offload.stateless,
+                flow_timeout=file.offload.idle_timeout.flow,
                 window_check=file.offload.window_check,
             ),
             timeouts=timeouts,
@@ -288,7 +290,7 @@ class _Checker:
             return
         if offload.capacity < 0:
             self._add("offload.capacity", "must not be negative (0: all that there is room for)")
-        for name in ("tcp", "udp", "icmp"):
+        for name in ("tcp", "udp", "icmp", "flow"):
             value = cast("float", getattr(offload.idle_timeout, name))
             if not 1 <= value <= 1e9:
                 self._add(f"offload.idle_timeout.{name}", "must be 1 to 1000000000 seconds")

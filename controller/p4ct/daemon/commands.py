@@ -183,6 +183,14 @@ async def offload_pending(controller: Controller, _: Nothing) -> Any:
     ]
 
 
+async def offload_flows(controller: Controller, _: Nothing) -> Any:
+    """Stateless flows with their counters."""
+    await controller.refresh()
+    ports = controller.config.ports
+    flows = list(controller.manager.stateless.entries.values())
+    return await _each(flows, lambda flow: views.stateless_flow(flow, ports))
+
+
 async def offload_why(controller: Controller, arguments: Filter) -> Any:
     """For each connection that fits: offloaded or not, and why; with a summary by reason."""
     now = controller.clock()
@@ -322,6 +330,7 @@ COMMANDS: dict[str, _Command] = {
     "conntrack-stats": _Command(Nothing, conntrack_stats),
     "offload-list": _Command(Nothing, offload_list, counters=True),
     "offload-pending": _Command(Nothing, offload_pending),
+    "offload-flows": _Command(Nothing, offload_flows, counters=True),
     "offload-why": _Command(Filter, offload_why, counters=True),
     "flows-list": _Command(Nothing, flows_list, counters=True),
     "flows-replace": _Command(Text, flows_replace),

@@ -56,19 +56,22 @@ class IdleTimeout(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tcp: float = 3600.0
     udp: float = 180.0
     icmp: float = 180.0
+    flow: float = 10.0
 
 
 class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`capacity`: connections in the eswitch at most (0: as many as the program has room for).
 
     `window_check`: the eswitch checks TCP windows, and a connection that returns to software still
-    knows its own. Without effect on a program without window registers.
+    knows its own. Without effect on a program without window registers. `stateless`: traffic that
+    passes no ct() gets entries as well.
     """
 
     enabled: bool = True
     mode: Literal["assured", "established"] = "assured"
     capacity: int = 0
     window_check: bool = False
+    stateless: bool = True
     idle_timeout: IdleTimeout = IdleTimeout()
 
 

@@ -18,11 +18,12 @@ from p4ct.daemon.config import Config
 from p4ct.daemon.events import EventStream
 from p4ct.daemon.slow_path import SlowPath
 from p4ct.daemon.switch import ProgramFiles, Switch
-from p4ct.eswitch.entries import CtKey, EswitchError, PuntInfo
+from p4ct.eswitch.entries import CtKey, EswitchError, FlowKey, PuntInfo
+from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.reconcile import reconcile
 from p4ct.offload.record import Record
-from p4ct.offload.rounds import refresh, run_round
+from p4ct.offload.rounds import refresh
 from p4ct.p4runtime.errors import TargetError
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.flow import Flow
@@ -84,6 +85,10 @@ class Controller:
             config.offload,
             capacity=config.offload.capacity or program.capacity,
             window_check=check and has.window_registers,
+            # Without idle timeouts a flow would stay for ever, without counters NORMAL would forget
+            # its sender.
+            stateless=config.offload.stateless and has.flow_idle_timeout and has.flow_counters,
+            flow_capacity=has.flow_size,
         )
         self.manager = OffloadManager(
             self.pipeline,
@@ -150,7 +155,7 @@ class Controller:
         with contextlib.suppress(EswitchError, TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT), self.turn:
                 while self.usable and self.manager.has_work:
-                    await run_round(self.manager, self.switch.eswitch, self.clock)
+                    await run_rounds(self.manager, self.switch.eswitch, self.clock)
 
     @property
     def warning(self) -> str:
@@ -209,7 +214,7 @@ class Controller:
                 async with self.turn:
                     try:
                         if self.usable:
-                            await run_round(self.manager, self.switch.eswitch, self.clock)
+                            await run_rounds(self.manager, self.switch.eswitch, self.clock)
                     except EswitchError as error:
                         self.in_step = False
                         log.warning("a round of writes broke off: %s", error)
@@ -304,7 +309,7 @@ class Controller:
         for payload, info in early or ():
             self._punt(payload, info)
 
-    def _idle(self, key: CtKey) -> None:
+    def _idle(self, key: CtKey | FlowKey) -> None:
         self.manager.idle(key, self.clock())
 
     def _conntrack_event(self, event: Event, connection: Connection, now: float) -> None:

@@ -17,7 +17,7 @@ from p4ct.conntrack.saved import Saved
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.select import Selection
 from p4ct.eswitch.entries import EswitchError
-from p4ct.offload.record import Record
+from p4ct.offload.record import Leaving, Record
 from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.parser import FlowSelector
@@ -164,7 +164,7 @@ async def take_in(controller: Controller, chosen: Sequence[Saved], total: int) -
     return {"imported": imported, "known": len(chosen) - imported}
 
 
-async def _gone(controller: Controller, records: Iterable[Record]) -> None:
+async def _gone(controller: Controller, records: Iterable[Leaving]) -> None:
     """Wait until these records have left the switch, and we know what else it holds."""
     left = [(record, asyncio.Event()) for record in records]
     for record, event in left:

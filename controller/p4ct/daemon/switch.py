@@ -19,6 +19,7 @@ from p4ct.eswitch.entries import (
     CtKey,
     Delete,
     EswitchError,
+    FlowKey,
     Insert,
     Op,
     PuntInfo,
@@ -110,7 +111,7 @@ class Switch:
         program: ProgramFiles,
         *,
         on_punt: Callable[[bytes, PuntInfo], None],
-        on_idle: Callable[[CtKey], None],
+        on_idle: Callable[[CtKey | FlowKey], None],
     ) -> None:
         self.config = config
         self.program = program
@@ -257,5 +258,4 @@ class Switch:
 
     def _idle(self, entries: Sequence[p4runtime_pb2.TableEntry]) -> None:
         for key in self.eswitch.idle_keys(entries):
-            if isinstance(key, CtKey):
-                self._on_idle(key)
+            self._on_idle(key)

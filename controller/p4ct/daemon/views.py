@@ -13,10 +13,12 @@ from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.conntrack.format_dpctl import dpctl_tuple
 from p4ct.conntrack.tcp_window import export_windows
-from p4ct.eswitch.entries import EswitchError
+from p4ct.eswitch.entries import EswitchError, Masked
 from p4ct.offload.allocate import SharedRows
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.record import Record, RecordState
+from p4ct.offload.stateless import StatelessFlow
+from p4ct.packet.parse import ETH_IPV6
 from p4ct.packet.text import format_ip, format_mac
 from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
@@ -25,7 +27,16 @@ from p4ct.pipeline.ports import PortTable, Vport
 if TYPE_CHECKING:
     from p4ct.daemon.controller import Controller
 
-__all__ = ["change", "connection", "expectation", "flow", "record", "status", "vport"]
+__all__ = [
+    "change",
+    "connection",
+    "expectation",
+    "flow",
+    "record",
+    "stateless_flow",
+    "status",
+    "vport",
+]
 
 Json = dict[str, Any]
 
@@ -127,6 +138,37 @@ def record(rec: Record, ports: PortTable, now: float) -> Json:
     }
 
 
+def stateless_flow(item: StatelessFlow, ports: PortTable) -> Json:
+    """One entry of the `flow` table; fields that it does not match are null."""
+    key = item.key
+    v6 = key.ether_type is not None and key.ether_type[0] == ETH_IPV6
+
+    def address(masked: Masked | None) -> str | None:
+        return None if masked is None else format_ip(masked[0].to_bytes(16 if v6 else 4, "big"))
+
+    def mac(masked: Masked | None) -> str | None:
+        return None if masked is None else format_mac(masked[0].to_bytes(6, "big"))
+
+    def number(masked: Masked | None) -> int | None:
+        return None if masked is None else masked[0]
+
+    return {
+        "in_port": ports.name(key.vport),
+        "eth_src": mac(key.eth_src),
+        "eth_dst": mac(key.eth_dst),
+        "eth_type": number(key.ether_type),
+        "src": address(key.src),
+        "dst": address(key.dst),
+        "proto": number(key.proto),
+        "sport": number(key.sport),
+        "dport": number(key.dport),
+        "output": ports.name(item.next_hop.vport),
+        "state": item.state.value,
+        "packets": item.counts[0],
+        "bytes": item.counts[1],
+    }
+
+
 def vport(item: Vport, ports: PortTable, rows: SharedRows[NextHopKey]) -> Json:
     """One vport: where it is, and its next hop (0: no entry sends there) with the entries of it."""
     key = NextHopKey(item.id)
@@ -223,6 +265,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
             fresh = False
     states = [rec.state for rec in manager.records.values()]
     active = states.count(RecordState.ACTIVE)
+    flows = [item.state for item in manager.stateless.entries.values()]
     return {
         "target": {
             "address": controller.switch.name,
@@ -265,11 +308,18 @@ async def status(controller: Controller, fresh: bool) -> Json:
             "withdrawn": dict(manager.withdrawn),
             "failed": dict(manager.failed),
             "drift": dict(manager.drift),
-            "in_flight": len(states) - active,
+            "in_flight": len(states) - active + len(flows) - flows.count(RecordState.ACTIVE),
             "held_packets": slow.held,
         },
         "entries": sum(sum(rec.installed) for rec in manager.records.values()),
         "shared_rows": len(manager.l2_rows) + len(manager.next_hops),
+        "stateless": {
+            "flows": len(flows),
+            "capacity": manager.stateless.capacity,
+            "installed_total": manager.stateless.installed_total,
+            "removed": dict(manager.stateless.removed),
+            "failed": dict(manager.stateless.failed),
+        },
         "pending": len(manager.pending),
         "policy_version": controller.pipeline.version,
         "flows": len(controller.pipeline.flows),

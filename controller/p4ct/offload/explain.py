@@ -16,6 +16,7 @@ from p4ct.offload.stations import Stations
 from p4ct.packet.text import format_mac
 from p4ct.pipeline.access import PeekConntrack
 from p4ct.pipeline.execute import Pipeline
+from p4ct.pipeline.stateless import why_no_flow_entry
 
 __all__ = ["Asked", "explain"]
 
@@ -99,6 +100,9 @@ def explain(
         answer["eswitch"] = f"an entry holds it: index {record['index']}/{record['generation']}"
     elif isinstance(decided, Half):
         answer["eswitch"] = "an entry can hold this direction"
+    elif not result.ct:
+        why = why_no_flow_entry(pkt, result)
+        answer["eswitch"] = f"no entry: {why}" if why else "a stateless flow can hold it"
     else:
         answer["eswitch"] = f"no entry: {decided or 'no established connection'}"
     return answer

@@ -9,11 +9,11 @@ there is something to do.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from p4ct.conntrack import Connection, CtState, Direction, Tracker
-from p4ct.eswitch.entries import CtKey, PuntInfo
+from p4ct.eswitch.entries import CtKey, FlowKey, PuntInfo
 from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
@@ -32,7 +32,8 @@ from p4ct.offload.options import OffloadOptions
 from p4ct.offload.paths import Paths
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.recheck import still_allowed
-from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
+from p4ct.offload.record import Half, L2Key, Leaving, Member, Record, RecordState
+from p4ct.offload.stateless import StatelessFlows
 from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
@@ -73,6 +74,8 @@ class OffloadManager:
         self.l2_rows: SharedRows[L2Key] = SharedRows()
         self.next_hops: SharedRows[NextHopKey] = SharedRows()
         self.paths = Paths(path_size)
+        flows = options.flow_capacity if options.stateless else 0
+        self.stateless = StatelessFlows(pipeline, flows, options.flow_timeout, self._wake)
         self.pending: PendingQueue[Candidate] = PendingQueue()
         self.by_key: dict[CtKey, Record] = {}
         self.records: dict[int, Record] = {}
@@ -139,6 +142,8 @@ class OffloadManager:
         for move in result.learned:
             if move.old_port is not None:
                 self.mac_moved(move.vlan, move.mac)
+        if not result.ct and self.options.enabled:
+            self.stateless.consider(pkt, in_vport, result, now)
         connections = [v.connection for v in result.ct if v.connection is not None]
         changed = [v.connection for v in result.ct if v.connection is not None and v.changed]
         if any(v.result.state & _ABOUT == CtState.REL for v in result.ct):
@@ -347,12 +352,15 @@ class OffloadManager:
         found = {id(r): r for c in connections if (r := self.of_connection.get(c.id)) is not None}
         return list(found.values())
 
-    def policy_changed(self, now: float) -> list[Record]:
-        """Check every record against the new policy; the answer lists those that have to go."""
+    def policy_changed(self, now: float) -> list[Leaving]:
+        """Check every record against the new policy; the answer lists those that have to go.
+
+        All stateless flows do: what is still allowed comes back by itself.
+        """
         self._candidates.clear()
         while (candidate := self.pending.pop()) is not None:
             candidate.connection.offload_reason = reasons.POLICY_CHANGED
-        leaving: list[Record] = []
+        leaving: list[Leaving] = [*self.stateless.policy_changed(reasons.POLICY_CHANGED)]
         for record in list(self.records.values()):
             if record.state is not RecordState.LEAVING and not self.recheck(record, now):
                 self.remove(record, reasons.POLICY_CHANGED)
@@ -372,11 +380,14 @@ class OffloadManager:
     def mac_moved(self, vlan: int, mac: bytes) -> None:
         """NORMAL learned that a station is behind another port: decide again what led to it."""
         for record in list(self._by_mac.get((vlan, mac), ())):
-            self.remove(record, "the MAC address moved to another port")
+            self.remove(record, reasons.MAC_MOVED)
+        self.stateless.mac_moved(vlan, mac, reasons.MAC_MOVED)
 
-    def idle(self, key: CtKey, now: float) -> None:
+    def idle(self, key: CtKey | FlowKey, now: float) -> None:
         """The target reports that an entry was not hit for its timeout."""
-        if key in self.by_key:
+        if isinstance(key, FlowKey):
+            self.stateless.idle(key, reasons.IDLE)
+        elif key in self.by_key:
             self.idle_reports[key] = now
             self.wake()
 
@@ -421,6 +432,11 @@ class OffloadManager:
                     connection.expires = max(connection.expires, now + connection.timeout)
         self.forwarded = (packets, octets)
 
+    def credit_paths(self, cells: Mapping[int, tuple[int, int]]) -> None:
+        """Account a reading of path cells; what stateless flows forward is counted nowhere else."""
+        packets, octets = self.paths.credit(cells)
+        self.forwarded = (self.forwarded[0] + packets, self.forwarded[1] + octets)
+
     def refill(self) -> None:
         """A record became free: the next pending connection takes its place."""
         while self.pool.used < self.pool.capacity:
@@ -438,9 +454,18 @@ class OffloadManager:
         self._candidates.pop(connection.id, None)
         self.pending.discard(connection.id)
 
+    def _wake(self) -> None:
+        self.wake()
+
     @property
     def has_work(self) -> bool:
-        return bool(self.to_install or self.to_remove or self.to_retime or self.idle_reports)
+        return bool(
+            self.to_install
+            or self.to_remove
+            or self.to_retime
+            or self.idle_reports
+            or self.stateless.has_work
+        )
 
     def leaving(self) -> list[Record]:
         """Records whose entries are on their way out."""

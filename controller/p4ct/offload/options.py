@@ -22,6 +22,11 @@ class OffloadOptions:
     icmp_timeout: float = 180.0
     window_check: bool = False
     """The eswitch checks TCP windows; it has to have the registers."""
+    stateless: bool = False
+    """Traffic that passes no ct() gets entries of the `flow` table, up to `flow_capacity`, idle
+    after `flow_timeout` seconds."""
+    flow_capacity: int = 4096
+    flow_timeout: float = 10.0
     batch: int = 100
     """Installs, removals and new timeouts of one round at most, each: together they fit one Write,
     so that both entries of a record are always in the same."""

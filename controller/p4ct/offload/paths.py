@@ -19,17 +19,19 @@ Count = tuple[int, int]
 class Path:
     """A list of flows, its number and its users (records)."""
 
-    __slots__ = ("flows", "id", "last", "users")
+    __slots__ = ("flows", "id", "last", "stateless", "users")
 
     def __init__(self, path_id: int, flows: tuple[Flow, ...]) -> None:
         self.id = path_id
         self.flows = flows
         self.users = 0
+        #: Its users are stateless flows: no connection counts what they forward.
+        self.stateless = False
         #: (packets, bytes) of the cell when it was last read.
         self.last: Count = (0, 0)
 
-    def credit(self, cell: Count) -> None:
-        """Add what the cell gained since the last reading to every flow of the path."""
+    def credit(self, cell: Count) -> Count:
+        """Add what the cell gained since the last reading to every flow of the path; the gain."""
         if cell[0] < self.last[0]:
             self.last = (0, 0)  # the switch started anew
         packets, octets = cell[0] - self.last[0], cell[1] - self.last[1]
@@ -37,6 +39,7 @@ class Path:
         for flow in self.flows:
             flow.hw_packets += packets
             flow.hw_bytes += octets
+        return packets, octets
 
 
 class Paths:
@@ -103,8 +106,12 @@ class Paths:
         self._free += [number for number in ids if number < self._next]
         return ids
 
-    def credit(self, cells: Mapping[int, Count]) -> None:
-        """Account a reading of the cells, by path id."""
+    def credit(self, cells: Mapping[int, Count]) -> Count:
+        """Account a reading of the cells, by path id; what stateless flows have gained."""
+        gained = (0, 0)
         for path in self._by_flows.values():
             if path.id in cells:
-                path.credit(cells[path.id])
+                packets, octets = path.credit(cells[path.id])
+                if path.stateless:
+                    gained = gained[0] + packets, gained[1] + octets
+        return gained

@@ -16,6 +16,7 @@ __all__ = [
     "INSTALLING",
     "INSTALL_FAILED",
     "LOST",
+    "MAC_MOVED",
     "MARK_CHANGED",
     "NOT_ASSURED",
     "NOT_ESTABLISHED",
@@ -41,6 +42,7 @@ INSTALL_FAILED = "the switch refused the entries"
 HELPER = "a helper reads its packets"
 IDLE = "no packet for the offload timeout, back in software"
 POLICY_CHANGED = "policy changed, to be decided again"
+MAC_MOVED = "the MAC address moved to another port"
 MARK_CHANGED = "its mark or label changed, to be decided again"
 LOST = "the switch lost its entries"
 RESTORED = "restored after a restart"

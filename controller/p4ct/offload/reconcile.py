@@ -69,12 +69,13 @@ async def reconcile(
     flows = await port.read_flows()
     old_paths = [path.id for path in manager.paths]
     if old_paths:
-        manager.paths.credit(await port.read_path_counters(old_paths))
+        manager.credit_paths(await port.read_path_counters(old_paths))
     # From here on nothing was decided under an older policy than that of now.
     before = {(r.index, r.generation): r for r in manager.records.values()}
     _forget_everything(manager, clock())
     l2_rows, next_hops, strays = _adopt_rows(manager, found_l2, found_hops)
     manager.paths.reserve(e.action.path for e in entries if isinstance(e.action, CtForward))
+    manager.paths.reserve(flow.path for flow in flows)
 
     drift = Drift()
     by_index: dict[int, list[CtEntry]] = defaultdict(list)
@@ -129,6 +130,7 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
             if held:
                 manager.tracker.release(member.connection, now, now)
             member.connection.offload_reason = reasons.LOST
+    manager.waiting += manager.stateless.forget_everything(reasons.LOST)
     manager.to_install.clear()
     manager.to_remove.clear()
     manager.to_retime.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from p4ct.conntrack import Connection, Direction
 from p4ct.eswitch.entries import CtDrain, CtEntry, CtForward, CtKey, Nat
@@ -13,7 +13,7 @@ from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.paths import Path
 from p4ct.pipeline.flow import Flow
 
-__all__ = ["Half", "L2Key", "Member", "Record", "RecordState"]
+__all__ = ["Half", "L2Key", "Leaving", "Member", "Record", "RecordState"]
 
 
 class L2Key(NamedTuple):
@@ -55,6 +55,15 @@ class Member(NamedTuple):
 
     def direction(self, record_direction: int) -> int:
         return record_direction ^ self.flipped
+
+
+class Leaving(Protocol):
+    """What somebody may wait for to be gone from the switch."""
+
+    @property
+    def on_gone(self) -> list[Callable[[], None]]:
+        """Called once it is."""
+        ...
 
 
 class RecordState(Enum):

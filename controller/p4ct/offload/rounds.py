@@ -34,7 +34,14 @@ from p4ct.offload.next_hops import next_hop_row
 from p4ct.offload.paths import Path
 from p4ct.offload.record import Half, Record, RecordState
 
-__all__ = ["refresh", "refuse_to_forget", "run_round", "zero_unknown"]
+__all__ = [
+    "free_paths",
+    "refresh",
+    "refuse_to_forget",
+    "refuse_to_guess",
+    "run_round",
+    "zero_unknown",
+]
 
 Clock = Callable[[], float]
 
@@ -71,7 +78,7 @@ async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) ->
     await zero_unknown(manager, port, [record.index for record in plan.installs])
     await _seed_windows(port, plan)
     results = await port.write(plan.ops) if plan.ops else []
-    _refuse_to_guess(plan, results)
+    refuse_to_guess(plan.ops, results)
     failures = _sort_failures(manager, plan, results)
     for record in plan.installs:
         _settle_install(manager, record, failures.get(id(record), []), clock())
@@ -188,13 +195,13 @@ def _plan_retimes(manager: OffloadManager, plan: _Plan) -> None:
             plan.add(Modify(record.entry(direction, metadata)), (record, direction))
 
 
-def _refuse_to_guess(plan: _Plan, results: Sequence[EntryError | None]) -> None:
+def refuse_to_guess(ops: Sequence[Op], results: Sequence[EntryError | None]) -> None:
     """Raises EswitchError if the switch may hold something else than we think.
 
     Entries name rows by number.  A row that stays behind unnoticed, or was there before us, would
     send the packets of the next connection that gets its number to the wrong port.
     """
-    for op, error in zip(plan.ops, results, strict=True):
+    for op, error in zip(ops, results, strict=True):
         if error is None:
             continue
         if error.unknown_outcome:
@@ -298,13 +305,7 @@ async def _finish(
             if error is not None:
                 manager.drift[error.code] += 1
         refuse_to_forget(results)
-        if freed:
-            ids = [path.id for path in freed]
-            manager.paths.credit(await port.read_path_counters(ids))
-            await port.zero_path_counters(ids)
-            for path in freed:
-                path.last = (0, 0)
-                manager.paths.forget(path)
+        await free_paths(manager, port, freed)
         await port.zero_connection_counters([r.index for r in wrote])
     now = clock()
     for record in leaving:
@@ -324,6 +325,18 @@ async def _finish(
             callback()
         record.on_gone.clear()
     manager.refill()
+
+
+async def free_paths(manager: OffloadManager, port: EswitchPort, freed: Sequence[Path]) -> None:
+    """Read and zero the cells of paths without users: nothing counts under them any more."""
+    if not freed:
+        return
+    ids = [path.id for path in freed]
+    manager.credit_paths(await port.read_path_counters(ids))
+    await port.zero_path_counters(ids)
+    for path in freed:
+        path.last = (0, 0)
+        manager.paths.forget(path)
 
 
 async def _learn_windows(port: EswitchPort, records: Sequence[Record]) -> None:
@@ -399,4 +412,9 @@ async def refresh(manager: OffloadManager, port: EswitchPort, clock: Clock) -> N
                 manager.credit(record, cells[record.index], now)
     ids = [path.id for path in manager.paths]
     if ids:
-        manager.paths.credit(await port.read_path_counters(ids))
+        manager.credit_paths(await port.read_path_counters(ids))
+    if manager.stateless.entries:
+        counts, now = await port.read_flow_counters(), clock()
+        for flow in list(manager.stateless.active()):
+            if flow.key in counts:
+                manager.stateless.credit(flow, counts[flow.key], now, reasons.MAC_MOVED)

@@ -10,8 +10,12 @@ import pytest
 from p4ct.cli import show
 from p4ct.daemon import views
 from p4ct.daemon.tuples import parse_tuple
+from p4ct.eswitch.entries import FlowKey
 from p4ct.offload.explain import explain
+from p4ct.offload.next_hops import NextHopKey
+from p4ct.offload.stateless import StatelessFlow
 from p4ct.packet import build
+from p4ct.packet.parse import parse
 from p4ct.pipeline.format import flow_line
 from p4ct.pipeline.ports import PortTable, Vport, Vxlan
 
@@ -335,3 +339,19 @@ def test_conntrack_stats(capsys: Any) -> None:
         "Fragments: none",
         "Expectations: 2",
     ]
+
+
+def test_offload_flows(capsys: Any) -> None:
+    key = FlowKey(
+        1, 1, eth_src=(0x020000000001, 0xFFFFFFFFFFFF), ether_type=(0x86DD, 0xFFFF),
+        dst=(0xFD << 120 | 3, (1 << 128) - 1), proto=(17, 255), dport=(53, 0xFFFF),
+    )  # fmt: skip
+    world = World()
+    result = world.pipeline.process(parse(bytes(60)), 1, 0.0)
+    flow = StatelessFlow(key, NextHopKey(3), result, None)
+    flow.counts = (2, 120)
+    show.stateless([views.stateless_flow(flow, world.ports)])
+    assert capsys.readouterr().out == (
+        "in_port(vm1),eth(src=02:00:00:00:00:01),eth_type(0x86dd),ipv6(dst=fd00::3,proto=17),"
+        "l4(dst=53), packets:2, bytes:120, offloaded:queued, dp:eswitch, actions:ext\n"
+    )

@@ -38,9 +38,10 @@ from p4ct.eswitch.entries import (
     WindowSide,
 )
 from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, WindowVerdict
+from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager, OffloadOptions
 from p4ct.offload.reconcile import Drift, reconcile
-from p4ct.offload.rounds import refresh, run_round
+from p4ct.offload.rounds import refresh
 from p4ct.packet import build
 from p4ct.packet.checksum import checksum, l4_checksum
 from p4ct.packet.parse import Packet, parse
@@ -117,6 +118,9 @@ class ModelSwitch:
         self.ct: dict[CtKey, CtEntry] = {}
         self.l2: dict[tuple[int, bytes, bytes], L2PairEntry] = {}
         self.hops: dict[int, NextHopEntry] = {}
+        self.flows: dict[FlowKey, FlowEntry] = {}
+        self.flow_counts: dict[FlowKey, list[int]] = {}
+        self.flow_hit_at: dict[FlowKey, float] = {}
         self.cells: dict[int, list[int]] = {}
         self.path_cells: dict[int, list[int]] = {}
         self.hit_at: dict[CtKey, float] = {}
@@ -163,6 +167,18 @@ class ModelSwitch:
             and (verdict := self._check(entry.action, pkt)) is not WindowVerdict.INSIDE
         ):
             reason = PuntReason.WINDOW
+        elif pkt.error or pkt.frag or pkt.options:
+            reason = PuntReason.MALFORMED
+        elif entry is None and (flow := self._flow(pkt, vport)) is not None:
+            hop = self.hops[flow.next_hop]
+            if not hop.mtu or ip_length(pkt) <= hop.mtu:
+                cells = self.flow_counts.setdefault(flow.key, [0, 0])
+                for counter in (cells, self.path_cells.setdefault(flow.path, [0, 0])):
+                    counter[0] += 1
+                    counter[1] += pkt.wire_len
+                self.flow_hit_at[flow.key] = self.now
+                return hop.port, encapsulate(pkt.frame, hop.tunnel) if hop.tunnel else pkt.frame
+            reason = PuntReason.MTU_EXCEEDED
         elif entry is not None and isinstance(entry.action, CtForward):
             hop = self.hops.get(entry.action.next_hop)
             if hop is None:
@@ -201,6 +217,27 @@ class ModelSwitch:
             window_scales=pair.original.scale << 8 | pair.reply.scale,
             window_verdict=verdict,
         )
+
+    def _flow(self, pkt: Packet, vport: int) -> FlowEntry | None:
+        """p4src/stages/flow.p4, all of whose entries have the same priority here."""
+        values = {
+            "eth_src": int.from_bytes(pkt.eth_src, "big"),
+            "eth_dst": int.from_bytes(pkt.eth_dst, "big"),
+            "ether_type": pkt.eth_type,
+            "src": int.from_bytes(pkt.src, "big"),
+            "dst": int.from_bytes(pkt.dst, "big"),
+            "proto": max(pkt.proto, 0),
+            "sport": pkt.sport,
+            "dport": pkt.dport,
+        }
+        for key, flow in self.flows.items():
+            wanted = {name: getattr(key, name) for name in values}
+            if key.vport == vport and all(
+                masked is None or values[name] & masked[1] == masked[0]
+                for name, masked in wanted.items()
+            ):
+                return flow
+        return None
 
     def _window(self, index: int) -> WindowPair:
         none = WindowSide()
@@ -264,6 +301,8 @@ class ModelSwitch:
             table[key] = entry
             if isinstance(entry, CtEntry):
                 self.hit_at[entry.key] = self.now
+            elif isinstance(entry, FlowEntry):
+                self.flow_hit_at[entry.key] = self.now
         elif key not in table:
             return "NOT_FOUND"
         elif isinstance(op, Modify):
@@ -271,6 +310,7 @@ class ModelSwitch:
         else:
             assert isinstance(op, Delete)
             del table[key]
+            self.flow_counts.pop(key, None)
         return ""
 
     def _place(self, entry: Any) -> tuple[dict[Any, Any], Any]:
@@ -278,6 +318,10 @@ class ModelSwitch:
             return self.ct, entry.key
         if isinstance(entry, CtKey):
             return self.ct, entry
+        if isinstance(entry, FlowEntry):
+            return self.flows, entry.key
+        if isinstance(entry, FlowKey):
+            return self.flows, entry
         if isinstance(entry, L2PairEntry):
             return self.l2, (entry.vport, entry.eth_src, entry.eth_dst)
         assert isinstance(entry, NextHopEntry)
@@ -349,14 +393,14 @@ class ModelSwitch:
         return list(self.ct.values())
 
     async def read_flows(self) -> list[FlowEntry]:
-        return []
+        return list(self.flows.values())
 
     async def read_next_hops(self) -> list[NextHopEntry]:
         self._alive()
         return list(self.hops.values())
 
     async def read_flow_counters(self) -> dict[FlowKey, Counts]:
-        return {}
+        return {key: (counts[0], counts[1]) for key, counts in self.flow_counts.items()}
 
     async def read_punt_counters(self) -> dict[str, Counts]:
         return {}
@@ -374,7 +418,7 @@ class ModelSwitch:
 
     @property
     def empty(self) -> bool:
-        return not (self.ct or self.l2 or self.hops or self.cells or self.path_cells)
+        return not (self.ct or self.flows or self.l2 or self.hops or self.cells or self.path_cells)
 
 
 class World:
@@ -448,7 +492,7 @@ class World:
             if not self.manager.has_work:
                 return
             self.switch.now = self.now
-            finish(run_round(self.manager, self.switch, self.clock))
+            finish(run_rounds(self.manager, self.switch, self.clock))
         raise AssertionError("the rounds never end")
 
     def refresh(self) -> None:
@@ -471,6 +515,9 @@ class World:
         for key, entry in list(self.switch.ct.items()):
             age = self.now - self.switch.hit_at[key]
             if entry.idle_timeout_ns and age * 1e9 >= entry.idle_timeout_ns:
+                self.manager.idle(key, self.now)
+        for key, flow in list(self.switch.flows.items()):
+            if (self.now - self.switch.flow_hit_at[key]) * 1e9 >= flow.idle_timeout_ns:
                 self.manager.idle(key, self.now)
         self.rounds()
 

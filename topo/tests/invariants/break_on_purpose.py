@@ -61,6 +61,22 @@ DEFECTS = (
         "bool(merge)",
     ),
     Defect(
+        1,
+        "a stateless flow does not match the ports that the policy looked at",
+        "test_stateless.py::test_a_rule_that_did_not_match_was_looked_at_too",
+        "controller/p4ct/offload/stateless.py",
+        "dport=exact(pkt.dport, 16, *ports[1:], *kinds)",
+        "dport=exact(pkt.dport, 16, *kinds)",
+    ),
+    Defect(
+        2,
+        "a policy change leaves stateless flows where they are",
+        "test_stateless.py::test_what_a_new_policy_denies_leaves_no_port",
+        "controller/p4ct/offload/manager.py",
+        "[*self.stateless.policy_changed(reasons.POLICY_CHANGED)]",
+        "[]",
+    ),
+    Defect(
         2,
         "a policy change forgets the entries that it denies",
         "test_2_fail_safe.py::test_policy_change_cuts_at_once",
