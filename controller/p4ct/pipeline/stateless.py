@@ -75,6 +75,8 @@ def why_no_flow_entry(pkt: Packet, result: Result) -> str:
         return f"flood: {result.flood}"
     if len(result.outputs) != 1:
         return f"{len(result.outputs)} outputs" if result.outputs else "dropped"
+    if result.packets[0] is not pkt:
+        return "its actions change the packet"
     if pkt.error or pkt.frag or pkt.options:
         return "never in hardware: damaged, a fragment, or with IP options"
     if pkt.vlan_id is not None or pkt.eth_type < _FIRST_ETHERTYPE:

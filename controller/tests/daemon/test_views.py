@@ -60,6 +60,7 @@ def test_connection() -> None:
         "window": "NoneType",
         "offloaded": "bool",
         "offload_reason": "str",
+        "helper": "str",
         "line": "str",
     }
     assert seen["original"]["src"] == "10.0.0.1"
