@@ -21,6 +21,15 @@ examples:
   run a program at once, serve P4Runtime on another port, log to switch.log.txt:
     softswitch -i 1@eth1 -i 2@eth2 --log-file switch.log prog.json \\
         -- --grpc-server-addr 127.0.0.1:50051
+  see what happens to each packet: parser states, tables hit, actions (slow):
+    softswitch --log-console -i 1@eth1 -i 2@eth2 prog.json
+  keep every frame for tcpdump or wireshark, in cap/eth1_in.pcap, cap/eth1_out.pcap, ...:
+    softswitch --pcap=cap -i 1@eth1 -i 2@eth2 prog.json
+  no interfaces and no root: packets over gRPC (p4.bm.DataplaneInterface), for tests:
+    softswitch --no-p4 -- --dp-grpc-server-addr 127.0.0.1:50052
+  TLS, for clients with a certificate only:
+    softswitch --no-p4 -- --grpc-server-ssl --grpc-server-cert server.pem \\
+        --grpc-server-key server.key --grpc-server-cacert ca.pem --grpc-server-with-client-auth
 
 Interfaces need CAP_NET_RAW: run as root, or in a user namespace (unshare --user --map-root-user
 --net). Options after -- are target options.

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import struct
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -21,7 +18,6 @@ from .switch import LOCAL, PROGRAMS, TIMEOUT_S, Start, packet_out
 
 TRACED = "Processing packet received on port 510"
 CPU = ("--cpu-port", "510")
-LINK = f"ssc{os.getpid() % 10000:04d}"
 
 
 @pytest.mark.parametrize(
@@ -61,21 +57,6 @@ def test_first_bytes_of_packets_are_logged(start: Start) -> None:
     out = switch.end(signal.SIGTERM)[1]
     assert "[I]" in out
     assert "Received packet-out of length 62 on port 510: 00800000" in out
-
-
-@pytest.fixture
-def link() -> Iterator[tuple[str, str]]:
-    """A veth pair."""
-    if os.geteuid() != 0:
-        pytest.fail("needs root to make interfaces; run it as: tools/private.py -- pytest …")
-    near, far = f"{LINK}n", f"{LINK}f"
-    add = ["ip", "link", "add", near, "type", "veth", "peer", "name", far]
-    subprocess.run(add, check=True, capture_output=True)
-    for name in (near, far):
-        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
-        subprocess.run(["ip", "link", "set", name, "up"], check=True)
-    yield near, far
-    subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)
 
 
 def frames_of(path: Path) -> list[bytes]:
