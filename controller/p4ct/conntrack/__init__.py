@@ -4,6 +4,7 @@
 from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.format import conntrack_line
 from p4ct.conntrack.fragments import FragmentDropped, FragmentLimits, Reassembler
+from p4ct.conntrack.limits import Limits
 from p4ct.conntrack.nat import NatRange
 from p4ct.conntrack.result import (
     ConntrackFull,
@@ -27,6 +28,7 @@ __all__ = [
     "FlowState",
     "FragmentDropped",
     "FragmentLimits",
+    "Limits",
     "NatExhausted",
     "NatRange",
     "Reassembler",

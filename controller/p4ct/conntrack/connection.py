@@ -214,6 +214,11 @@ class Connection(Link):
         return tuple_from_key(self.table.version, self.table.proto, self.reply_key)
 
     @property
+    def source(self) -> Key:
+        """The address that opened it, 4 or 16 bytes."""
+        return self.key[: 4 if self.table.version == 4 else 16]
+
+    @property
     def state_name(self) -> str:
         """Name of the protocol state: ESTABLISHED, FIN_WAIT, UNREPLIED, ..."""
         return self.protocol_state.name

@@ -49,6 +49,7 @@ class Queue(Link):
         self.older = conn
         conn.queue = self
         self.length += 1
+        self.order.length += not self.closed
         if not self.listed:
             self.order.add(self, conn)
 
@@ -59,6 +60,13 @@ class Queue(Link):
         conn.newer = conn.older = conn
         conn.queue = None
         self.length -= 1
+        self.order.length -= not self.closed
+
+    def close(self) -> None:
+        """Nothing in it counts from now on, or makes room."""
+        if not self.closed:
+            self.closed = True
+            self.order.length -= self.length
 
     def oldest(self) -> Connection | None:
         """The one that entered first."""
@@ -70,11 +78,13 @@ class Order:
     """Which of many queues has the oldest connection, by id.
 
     A heap with one entry for each queue that is not empty, corrected when it is looked at.
+    length: connections in all of them.
     """
 
-    __slots__ = ("_heap",)
+    __slots__ = ("_heap", "length")
 
     def __init__(self) -> None:
+        self.length = 0
         self._heap: list[tuple[int, int, Queue]] = []
 
     def add(self, queue: Queue, oldest: Connection) -> None:

@@ -12,9 +12,11 @@ from itertools import chain
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple, connection_class
 from p4ct.conntrack.helping import Helpers
+from p4ct.conntrack.limits import Limits, SourceCounts
 from p4ct.conntrack.nat import nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers, WorkingSet
 from p4ct.conntrack.result import ConntrackFull, TupleTaken
+from p4ct.conntrack.room import in_the_way
 from p4ct.conntrack.saved import Saved
 from p4ct.conntrack.sctp_track import SctpTrack
 from p4ct.conntrack.state import CLOSING, Event, FlowState, ProtocolState, SctpState, TcpState
@@ -37,13 +39,18 @@ class Lifecycle:
         self,
         timeouts: Timeouts,
         max_connections: int,
+        max_unreplied: int | None = None,
+        limits: Limits | None = None,
         working_set: int = WORKING_SET,
         max_expectations: int = 4096,
     ) -> None:
-        if max_connections < 1:
-            raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+        for name, value in (("connections", max_connections), ("unreplied", max_unreplied)):
+            if value is not None and value < 1:
+                raise ValueError(f"max_{name} must be at least 1, not {value}")
         self.timeouts = timeouts
         self.max_connections = max_connections
+        self.max_unreplied = max_unreplied
+        self.limits = limits or Limits()
         self.on_event: EventHandler | None = None
         self.stats: Counter[str] = Counter()
         self._working = WorkingSet(working_set)
@@ -312,27 +319,28 @@ class Lifecycle:
 
     def _insert(self, conn: Connection, now: float) -> None:
         """Make a connection known and start its timer; raises ConntrackFull."""
-        if self._connections.count >= self.max_connections:
-            self._evict(now)
+        limits = self.limits.for_zone(conn.zone)
+        try:
+            for oldest in in_the_way(
+                self._connections, conn, limits, self.max_connections, self.max_unreplied
+            ):
+                self.stats["early_drop"] += 1
+                self._destroy(oldest, oldest.state_name, now)
+        except ConntrackFull as full:
+            self.stats[full.counted_as] += 1
+            raise
         self._connections.insert(conn)
-        conn.table.in_zone.enqueue(conn)
+        zone = conn.table.in_zone
+        zone.enqueue(conn)
+        if zone.sources is None and limits.per_source is not None:
+            zone.sources = SourceCounts(since=conn.id)
+        if zone.sources is not None:
+            zone.sources.add(conn.source)
         self._wheel.arm(conn)
         if isinstance(conn.numbers, Numbers):
             self._working.enter(conn, conn.numbers)
         if self.on_event is not None:
             self.on_event(Event.NEW, conn, now)
-
-    def _evict(self, now: float) -> None:
-        """Early drop: the oldest unreplied or else unassured one goes, an assured one never."""
-        conn = self._connections.unreplied.oldest() or self._connections.unassured.oldest()
-        if conn is None:
-            self.stats["full"] += 1
-            raise ConntrackFull(
-                f"all {self._connections.count} connections are assured or offloaded; "
-                f"raise max_connections ({self.max_connections}) or flush some"
-            )
-        self.stats["early_drop"] += 1
-        self._destroy(conn, conn.state_name, now)
 
     def _destroy(self, conn: Connection, counted_as: str, now: float) -> None:
         """Forget a connection; counted_as: the state it was last counted under."""
@@ -344,6 +352,9 @@ class Lifecycle:
         self._wheel.cancel(conn)
         if conn.queue is not None:
             conn.queue.remove(conn)
+        sources = conn.table.in_zone.sources
+        if sources is not None and conn.id >= sources.since:
+            sources.remove(conn.source)
         self._working.leave(conn)
         self.helpers.ended(conn)
         conn.position = -1

@@ -10,7 +10,17 @@ from p4ct.packet.parse import Packet
 
 
 class ConntrackFull(Exception):
-    """commit() found the table full and nothing to evict; the packet should be dropped."""
+    """commit() found no room and nothing to evict; the packet should be dropped.
+
+    what: which room, a short text that is one of few; counted_as: its name in `Tracker.stats`.
+    """
+
+    def __init__(
+        self, message: str = "", what: str = "connection table full", counted_as: str = "full"
+    ) -> None:
+        super().__init__(message)
+        self.what = what
+        self.counted_as = counted_as
 
 
 class ConntrackInvalid(ValueError):

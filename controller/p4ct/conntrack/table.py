@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from p4ct.conntrack.connection import Connection, Direction, Tuple
 from p4ct.conntrack.eviction import Order, Queue
+from p4ct.conntrack.limits import SourceCounts
 from p4ct.conntrack.numbers import WorkingSet
 
 #: Connections that are looked at without giving others their turn.
@@ -32,21 +33,24 @@ def table_id(zone: int, version: int, proto: int) -> int:
 class Zone:
     """What is known of a zone as a whole.
 
-    count: its connections.   unreplied, unassured: those of them that may be evicted: without a
+    count: its connections.   sources: those by who opened them, once there was a limit for it.
+    unreplied, unassured: those of them that may be evicted: without a
     reply; with one, but not assured. Offloaded ones are in neither.
     """
 
-    __slots__ = ("count", "number", "unassured", "unreplied")
+    __slots__ = ("count", "number", "sources", "unassured", "unreplied")
 
     def __init__(self, number: int, unreplied: Order, unassured: Order) -> None:
         self.number = number
         self.count = 0
+        self.sources: SourceCounts | None = None
         self.unreplied = Queue(number, unreplied)
         self.unassured = Queue(number, unassured)
 
     def close(self) -> None:
         """The zone is flushed: nobody has to make room any more."""
-        self.unreplied.closed = self.unassured.closed = True
+        self.unreplied.close()
+        self.unassured.close()
 
     def enqueue(self, conn: Connection) -> None:
         """Make a connection, which is in no queue, one that may be evicted."""

@@ -20,6 +20,7 @@ from p4ct.conntrack.connection import Connection, Direction, Tuple, is_icmp, tup
 from p4ct.conntrack.helping import acknowledge
 from p4ct.conntrack.icmp import is_error, quoted_tuple
 from p4ct.conntrack.lifecycle import Lifecycle
+from p4ct.conntrack.limits import Limits
 from p4ct.conntrack.nat import NatRange, allocate, nat_bits
 from p4ct.conntrack.numbers import WORKING_SET, Numbers
 from p4ct.conntrack.protocols import begin_tracking, other_packet, why_not_first
@@ -52,14 +53,17 @@ _STATES = tuple(CtState(number) for number in range(256))
 class Tracker(Lifecycle):
     """Connections of all zones.
 
-    max_connections: at the limit the oldest unassured connection makes room for a new one; if all
-        are assured (or offloaded), commit raises ConntrackFull.
+    max_connections: at the limit the oldest unreplied connection makes room for a new one, or else
+        the oldest unassured; if all are assured (or offloaded), commit raises ConntrackFull.
+    max_unreplied: connections without an answer, None for any number; the oldest makes room.
+    limits: of zones and sources; like timeouts they may be replaced while connections live.
     working_set: how many connections are held ready, which takes a kilobyte each; packets of others
         take half as long again.
     tcp_*: the sysctls nf_conntrack_tcp_*.   timeouts may be replaced while connections live.
     checksum: a packet with a wrong L4 checksum is +inv (the sysctl nf_conntrack_checksum).
     on_event: called after every change with (Event, Connection, now); it must not call the tracker.
-    stats: how often: "invalid", "early_drop", "full", "nat_exhausted", "tuple_taken".
+    stats: how often: "invalid", "early_drop", "full", "full_zone", "full_source", "nat_exhausted",
+        "tuple_taken".
     random: where NAT takes its random numbers from.
     """
 
@@ -73,11 +77,20 @@ class Tracker(Lifecycle):
         tcp_max_retrans: int = 3,
         tcp_ignore_invalid_rst: bool = False,
         checksum: bool = True,
+        max_unreplied: int | None = None,
+        limits: Limits | None = None,
         working_set: int = WORKING_SET,
         random: Random | None = None,
         max_expectations: int = 4096,
     ) -> None:
-        super().__init__(timeouts or Timeouts(), max_connections, working_set, max_expectations)
+        super().__init__(
+            timeouts or Timeouts(),
+            max_connections,
+            max_unreplied,
+            limits,
+            working_set,
+            max_expectations,
+        )
         self.tcp_policy = TcpPolicy(
             tcp_loose, tcp_be_liberal, tcp_max_retrans, tcp_ignore_invalid_rst
         )

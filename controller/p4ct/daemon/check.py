@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
-from p4ct.conntrack import Timeouts
+from p4ct.conntrack import Limits, Timeouts
+from p4ct.conntrack.limits import LIMITS
 from p4ct.daemon.config import (
     DEFAULT_POLICER,
     Config,
@@ -90,6 +91,7 @@ class _Checker:
         found = {name: part for name, part in parts.items() if part is not None}
         ports = self._ports(cast("list[Vport | None]", parts["vport"] or []))
         timeouts = self._timeouts(found.get("conntrack"))
+        limits = self._limits(found.get("conntrack"))
         self._target(found.get("target"))
         self._offload(found.get("offload"))
         self._conntrack(found.get("conntrack"))
@@ -128,6 +130,7 @@ class _Checker:
                 window_check=file.offload.window_check,
             ),
             timeouts=timeouts,
+            limits=limits,
             conntrack=file.conntrack,
             policer={**DEFAULT_POLICER, **given},
             socket=socket,
@@ -165,7 +168,7 @@ class _Checker:
             elif (section := _section_of(type_)) is not None:
                 values[field.name] = self._struct(place, given[field.name], section, occurrence)
             elif get_origin(type_) is dict:
-                values[field.name] = self._table_of_timeouts(place, given[field.name])
+                values[field.name] = self._numbers(place, given[field.name])
             else:
                 try:
                     values[field.name] = msgspec.convert(given[field.name], type_)
@@ -208,8 +211,8 @@ class _Checker:
                 result[name] = policer
         return result
 
-    def _table_of_timeouts(self, name: str, found: Any) -> Any:
-        """`conntrack.timeouts`, or `conntrack.zone` with a table for each zone."""
+    def _numbers(self, name: str, found: Any) -> Any:
+        """`conntrack.timeouts`, `conntrack.limits`, or `conntrack.zone` with both for each zone."""
         if not isinstance(found, dict):
             self._add(name, f"must be a table, not {_kind(found)}")
             return {}
@@ -218,15 +221,18 @@ class _Checker:
             for zone in table:
                 if not re.fullmatch("[0-9]{1,5}", zone) or int(zone) > 65535:
                     self._add(f"{name}.{zone}", "a zone is a number from 0 to 65535")
-            return {z: self._table_of_timeouts(f"{name}.{z}", t) for z, t in table.items()}
-        self._keys(name, table, TIMEOUTS)
+            return {z: self._numbers(f"{name}.{z}", t) for z, t in table.items()}
+        names = {"conntrack.timeouts": TIMEOUTS, "conntrack.limits": LIMITS}
+        self._keys(name, table, names.get(name, TIMEOUTS + LIMITS))
         for key, value in table.items():
-            if key not in TIMEOUTS:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                self._add(f"{name}.{key}", f"must be a number, not {_kind(value)}")
-            elif not 0 < value < math.inf:
-                self._add(f"{name}.{key}", f"must be above 0 seconds and finite, not {value}")
+            if key in LIMITS:
+                if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                    self._add(f"{name}.{key}", "must be a whole number, 0 for no limit")
+            elif key in TIMEOUTS:
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    self._add(f"{name}.{key}", f"must be a number, not {_kind(value)}")
+                elif not 0 < value < math.inf:
+                    self._add(f"{name}.{key}", f"must be above 0 seconds and finite, not {value}")
         return table
 
     # -- meaning -------------------------------------------------------------------------
@@ -250,9 +256,19 @@ class _Checker:
             return None
         if section.max_connections < 1:
             self._add("conntrack.max_connections", "must be at least 1")
+        if section.max_unreplied < 0:
+            self._add("conntrack.max_unreplied", "must be 0 or more")
         result = replace(Timeouts(), **cast("Table", section.timeouts))
         for zone, table in section.zone.items():
-            result = result.with_zone(int(zone), **table)
+            result = result.with_zone(int(zone), **_only(table, TIMEOUTS))
+        return result
+
+    def _limits(self, section: Conntrack | None) -> Limits:
+        if section is None:
+            return Limits()
+        result = Limits(**_only(section.limits, LIMITS))
+        for zone, table in section.zone.items():
+            result = result.with_zone(int(zone), **_only(table, LIMITS))
         return result
 
     def _router(self, section: PipelineSection | None) -> dict[int, bytes]:
@@ -388,3 +404,8 @@ def _wanted(kind: Any, value: Any) -> str:
         if item is not type(None):
             return f"must be {_KINDS[item.__name__]}, not {_kind(value)}"
     return f"must not be {_kind(value)}"
+
+
+def _only(table: Table, names: Iterable[str]) -> Table:
+    """The settings of these names; a limit of 0 is none."""
+    return {name: table[name] or None for name in names if name in table}

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from p4ct.conntrack import Timeouts
+from p4ct.conntrack import Limits, Timeouts
 from p4ct.daemon.places import Places
 from p4ct.eswitch.enums import PuntClass
 from p4ct.offload.manager import OffloadOptions
@@ -85,15 +85,20 @@ class Fragments(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The connection tracker. `timeouts` and `zone.N`: names as in the nf_conntrack sysctls."""
+    """The connection tracker. `timeouts`: names as in the nf_conntrack sysctls; `limits`: what
+    `Limits` says of its fields, 0 for none; `zone.N`: those of both that differ in a zone.
+    `max_unreplied` 0: half of `max_connections`.
+    """
 
     max_connections: int = 262144
+    max_unreplied: int = 0
     tcp_loose: bool = True
     tcp_be_liberal: bool = False
     max_expectations: int = 4096
     checksum: bool = True
     fragments: Fragments = Fragments()
     timeouts: dict[str, float] = {}
+    limits: dict[str, int] = {}
     zone: dict[str, dict[str, float]] = {}
 
 
@@ -154,6 +159,7 @@ class Config(msgspec.Struct, frozen=True):
     router: Mapping[int, bytes]
     offload: OffloadOptions
     timeouts: Timeouts
+    limits: Limits
     conntrack: Conntrack
     policer: Mapping[PuntClass, Policer]
     socket: Path

@@ -63,6 +63,8 @@ class Controller:
         self.tracker = Tracker(
             config.timeouts,
             max_connections=section.max_connections,
+            max_unreplied=section.max_unreplied or max(1, section.max_connections // 2),
+            limits=config.limits,
             tcp_loose=section.tcp_loose,
             tcp_be_liberal=section.tcp_be_liberal,
             max_expectations=section.max_expectations,

@@ -92,8 +92,8 @@ class CtPass:
                 force=action.force,
                 alg=action.alg,
             )
-        except ConntrackFull:
-            raise CtDrop("ct(commit): connection table full") from None
+        except ConntrackFull as full:
+            raise CtDrop(f"ct(commit): {full.what}") from None
         except NatExhausted:
             raise CtDrop("ct(commit,nat): no free address and port") from None
         except TupleTaken:
