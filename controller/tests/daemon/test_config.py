@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from p4ct.conntrack import Limits
 from p4ct.daemon.check import load
 from p4ct.daemon.config import Config, ConfigError, File, Policer
 from p4ct.daemon.places import Places
@@ -125,6 +126,16 @@ format = "json"
          "conntrack.zone.1.udp: must be above 0 seconds and finite, not 0"),
         ("[conntrack]\nmax_connections = 0", "max_connections = 0",
          "conntrack.max_connections: must be at least 1"),
+        ("[conntrack]\nmax_unreplied = -1", "max_unreplied = -1",
+         "conntrack.max_unreplied: must be 0 or more"),
+        ("[conntrack.limits]\nper_sorce = 5", "per_sorce = 5",
+         "conntrack.limits.per_sorce: unknown key; did you mean 'per_source'?"),
+        ("[conntrack.limits]\nunreplied = 1.5", "unreplied = 1.5",
+         "conntrack.limits.unreplied: must be a whole number, 0 for no limit"),
+        ("[conntrack.limits]\nudp = 5", "udp = 5",
+         "conntrack.limits.udp: unknown key; valid: connections, unreplied, per_source"),
+        ("[conntrack.zone.1]\nconnections = -1", "connections = -1",
+         "conntrack.zone.1.connections: must be a whole number, 0 for no limit"),
         ("[policer.mis]\nrate = 1\nburst = 1", "[policer.mis]",
          "policer.mis: unknown key; did you mean 'miss'?"),
         ("[policer.miss]\nrate = 1", "[policer.miss]", "policer.miss.burst: missing"),
@@ -347,3 +358,20 @@ def test_router_addresses(tmp_path: Path) -> None:
         f"{first}: pipeline.router_address_v4: not an IPv4 or IPv6 address: '10.0.0.300'",
         f"{first + 1}: pipeline.router_address_v6: '10.0.0.1' is not an IPv6 address",
     ]
+
+
+def test_limits_of_zones(tmp_path: Path) -> None:
+    text = """
+[conntrack.limits]
+per_source = 100
+unreplied = 50
+
+[conntrack.zone.7]
+udp = 5
+per_source = 0
+connections = 1000
+"""
+    limits = load(write_config(tmp_path, more=text)).limits
+    assert limits.for_zone(1) == limits
+    assert (limits.connections, limits.unreplied, limits.per_source) == (None, 50, 100)
+    assert limits.for_zone(7) == Limits(connections=1000, unreplied=50, per_source=None)

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 from p4ct.conntrack import Timeouts
+from p4ct.conntrack.limits import LIMITS
 from p4ct.daemon.check import LAST_PORT, TIMEOUTS, load
 from p4ct.daemon.config import DEFAULT_POLICER, File
 from p4ct.pipeline.parser import parse_flows
@@ -76,8 +77,14 @@ def test_every_key_has_a_row_with_its_default_and_every_row_is_a_key() -> None:
 
 
 def test_every_timeout_has_a_row_with_its_default() -> None:
-    documented = {name: default for name, default in rows().items() if "." not in name}
+    documented = {
+        name: default for name, default in rows().items() if "." not in name and name not in LIMITS
+    }
     assert documented == {name: f"{getattr(Timeouts(), name)}" for name in TIMEOUTS}
+
+
+def test_every_limit_has_a_row() -> None:
+    assert set(LIMITS) <= rows().keys()
 
 
 def test_values_of_choices_are_named() -> None:
@@ -112,7 +119,10 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     path = tmp_path / "p4ct.toml"
     path.write_text("\n".join(blocks))
     assert len(blocks) == 2
-    assert tomllib.loads(path.read_text())["conntrack"]["zone"]["5"] == {"udp": 10}
+    assert tomllib.loads(path.read_text())["conntrack"]["zone"]["5"] == {
+        "udp": 10,
+        "connections": 50000,
+    }
     assert load(path).ports.numbers == {"vm1": 1, "ext": 3}
 
 
