@@ -74,6 +74,24 @@ def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> Non
     show_answer(answer, as_json, show.flushed)
 
 
+@conntrack.command(
+    "sources", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="sources")
+)
+@click.argument("filter", nargs=-1)
+@click.option(
+    "--most", default=20, show_default=True, type=click.IntRange(1, 10000), help="Lines to show."
+)
+@json_option
+@click.pass_obj
+def conntrack_sources(socket: Path, filter: tuple[str, ...], most: int, as_json: bool) -> None:
+    """Show who fills the table.
+
+    These are the addresses that opened most connections, by zone.
+    """
+    answer = ask(socket, "conntrack-sources", {"filter": filter, "most": most})
+    show_answer(answer, as_json, show.sources)
+
+
 @conntrack.command("stats", context_settings=CONTEXT)
 @json_option
 @click.pass_obj

@@ -19,6 +19,7 @@ __all__ = [
     "moved",
     "pending",
     "records",
+    "sources",
     "stateless",
     "stats",
     "status",
@@ -174,6 +175,14 @@ def expectations(found: list[dict[str, Any]]) -> None:
         left = f",timeout={int(item['timeout'])},helper={item['helper']}"
         click.echo(f"{item['line']}{zone}{left}")
     click.echo(f"{len(found)} expectations have been shown.", err=True)
+
+
+def sources(found: list[dict[str, Any]]) -> None:
+    """A line for each address that opened connections."""
+    click.echo(f"{'connections':>11}  {'unreplied':>9}  {'zone':>5}  address")
+    for item in found:
+        numbers = f"{item['connections']:>11}  {item['unreplied']:>9}  {item['zone']:>5}"
+        click.echo(f"{numbers}  {item['address']}")
 
 
 def stats(answer: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from p4ct.conntrack.format_dpctl import dpctl_line
 from p4ct.daemon import operations, transfer, uplinks, views
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.select import Selection
+from p4ct.daemon.sources import largest
 from p4ct.daemon.tuples import TupleError, parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.pipeline.errors import FlowSyntaxError
@@ -55,6 +56,12 @@ class ImportArguments(msgspec.Struct, forbid_unknown_fields=True):
 
     total: int
     connections: list[Any] = []
+
+
+class SourcesArguments(Filter, forbid_unknown_fields=True):
+    """`most`: sources in the answer."""
+
+    most: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -159,6 +166,12 @@ async def conntrack_count(controller: Controller, arguments: Filter) -> Any:
         number += len(portion)
         await asyncio.sleep(0)
     return number
+
+
+async def conntrack_sources(controller: Controller, arguments: SourcesArguments) -> Any:
+    """Who opened most of the connections that fit the filter words."""
+    found = await largest(controller.tracker, _selection(arguments), arguments.most)
+    return [views.source(item) for item in found]
 
 
 async def conntrack_flush(controller: Controller, arguments: Filter) -> Any:
@@ -327,6 +340,7 @@ COMMANDS: dict[str, _Command] = {
     "conntrack-export": _Command(Filter, conntrack_export, counters=True),
     "conntrack-flush": _Command(Filter, conntrack_flush),
     "conntrack-import": _Command(ImportArguments, conntrack_import),
+    "conntrack-sources": _Command(SourcesArguments, conntrack_sources),
     "conntrack-stats": _Command(Nothing, conntrack_stats),
     "offload-list": _Command(Nothing, offload_list, counters=True),
     "offload-pending": _Command(Nothing, offload_pending),

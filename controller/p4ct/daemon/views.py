@@ -13,6 +13,7 @@ from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.conntrack.format_dpctl import dpctl_tuple
 from p4ct.conntrack.tcp_window import export_windows
+from p4ct.daemon.sources import Source
 from p4ct.eswitch.entries import EswitchError, Masked
 from p4ct.offload.allocate import SharedRows
 from p4ct.offload.next_hops import NextHopKey
@@ -220,6 +221,16 @@ def expectation(expected: Expectation, now: float) -> Json:
         "helper": parent.helper,
         "parent": parent.id,
         "line": f"{name},orig=({dpctl_tuple(first)}),parent=({dpctl_tuple(parent.original)})",
+    }
+
+
+def source(item: Source) -> Json:
+    """Who opened connections, and how many."""
+    return {
+        "address": format_ip(item.address),
+        "zone": item.zone,
+        "connections": item.connections,
+        "unreplied": item.unreplied,
     }
 
 
