@@ -12,6 +12,7 @@ TARGET ?= softswitch
 TEST ?=
 PACKETS ?= 5000
 TRACES ?=
+REQUESTS ?=
 SEED ?=
 PTF_TARGETS := softswitch bmv2
 ifeq ($(filter $(TARGET),$(PTF_TARGETS)),)
@@ -107,6 +108,11 @@ differential: setup ## random packets on softswitch and bmv2, all must be equal 
 fuzz-conntrack: setup ## random packets, the kernel's conntrack against p4ct's [SEED=n TRACES=5000]
 	@PYTHONPATH=controller/tests $(private) $(python) -m against_kernel $(if $(TRACES),--traces $(TRACES)) \
 	  $(if $(SEED),--seed $(SEED))
+
+fuzz: setup ## malformed packets and requests, with sanitizers [PACKETS=10000000 REQUESTS=100000 SEED=]
+	@PYTHONPATH=softswitch $(private) $(python) -m tests.fuzz \
+	  $(if $(filter command line,$(origin PACKETS)),--packets $(PACKETS)) \
+	  $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
 topo-test: setup ## the topology's tests, the whole scenario among them
 	@echo '== topology, end to end'
