@@ -137,8 +137,8 @@ def send(rate: float, seconds: float, size: int, flows: int, to_router: bool = F
 def check_path(size: int, flows: int, to_router: bool = False) -> None:
     """The subject sends on what it should: every frame has the size and an address that we sent.
     Raises BenchFailed."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as reader:
-        reader.bind((SINK, 0))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as reader:
+        reader.bind((SINK, 3))  # ETH_P_ALL; until here it captures nothing
         reader.settimeout(2)
         trial = send(2000, 0.2, size, flows, to_router)
         for _ in range(min(trial.received, 50)):

@@ -23,14 +23,15 @@ class PortSocket:
     """Sends and receives whole frames on `link`; made in the namespace of the link."""
 
     def __init__(self, link: str) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        # Protocol 0 until it is bound: one that already captures gets every interface's frames.
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
         except PermissionError:  # root of a user namespace only
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        self._socket.bind((link, 0))
+        self._socket.bind((link, ETH_P_ALL))
         self._socket.setblocking(False)
 
     def fileno(self) -> int:

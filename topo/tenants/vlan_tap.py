@@ -39,7 +39,8 @@ def open_tap(name: str) -> int:
 
 def open_wire(parent: str) -> socket.socket:
     """A socket for what arrives on the parent; the kernel reports tags beside the frames."""
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    # Protocol 0 until it is bound: a socket that already captures gets the frames of every interface.
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     wire.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     wire.bind((parent, ETH_P_ALL))

@@ -174,7 +174,7 @@ class Router:
 
 
 def _open(link: str) -> socket.socket:
-    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     opened.setsockopt(263, _IGNORE_OUTGOING, 1)  # SOL_PACKET
-    opened.bind((link, 0))
+    opened.bind((link, _ETH_P_ALL))  # until here it captures nothing
     return opened

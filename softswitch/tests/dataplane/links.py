@@ -25,12 +25,12 @@ def make_veth(index: int, mtu: int = 1500) -> tuple[str, str]:
 
 
 def raw(name: str, *, vnet: bool = False) -> socket.socket:
-    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # captures nothing until it is bound
     s.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
     if vnet:
         s.setsockopt(263, 15, 1)  # PACKET_VNET_HDR
     s.setsockopt(263, 8, 1)  # PACKET_AUXDATA: tells the tag that the kernel takes out
-    s.bind((name, 0))
+    s.bind((name, 3))  # ETH_P_ALL
     s.settimeout(10)
     return s
 
