@@ -19,7 +19,7 @@ examples:
   two interfaces, program pushed later over P4Runtime, CPU port 510:
     softswitch --no-p4 -i 0@veth0 -i 1@veth2 -- --cpu-port 510
   run a program at once, serve P4Runtime on another port, log to switch.log.txt:
-    softswitch -i 1@eth1 -i 2@eth2 --log-file switch.log prog.json \\
+    softswitch -i 1@eth1 -i 2@eth2 --log-file switch.log -L info prog.json \\
         -- --grpc-server-addr 127.0.0.1:50051
   see what happens to each packet: parser states, tables hit, actions (slow):
     softswitch --log-console -i 1@eth1 -i 2@eth2 prog.json

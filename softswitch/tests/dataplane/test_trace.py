@@ -15,7 +15,9 @@ from softswitch.codegen.generate import generate
 from softswitch.dataplane import Dataplane
 from softswitch.program import Program
 
-L2 = (Path(__file__).parents[1] / "programs" / "compiled" / "l2.json").read_bytes()
+TESTS = Path(__file__).parents[1]
+L2 = (TESTS / "programs" / "compiled" / "l2.json").read_bytes()
+PROGRAMS = sorted((TESTS / "v1model" / "programs").glob("*.json"))
 DST = 0x020000000001
 FRAME = DST.to_bytes(6, "big") + bytes(6) + b"\x08\x00" + bytes(46)
 
@@ -134,3 +136,15 @@ def test_source_text_cannot_reach_the_code(cache_dir: Path) -> None:
     plane.stop()
     assert any(re.search(r'Primitive x"\); abort\(\); // #error %s %n { } \\" \?\?/', line)
                for line in lines)  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_every_construct_can_be_traced(program: Path, cache_dir: Path) -> None:
+    plane = Dataplane(cpu_port=510, cache_dir=cache_dir)
+    plane.add_memory_port(0)
+    plane.load(Program.load(program.read_bytes(), cache_dir=cache_dir, trace=True))
+    plane.inject(0, bytes(range(200)))
+    lines = [text for _, text in plane.read_trace(0)]
+    plane.stop()
+    assert lines[0].endswith("Processing packet received on port 0")
+    assert any("Transmitting packet" in line or "Dropping packet" in line for line in lines)
