@@ -66,7 +66,7 @@ def receive(raw: socket.socket) -> tuple[tuple[int, int], bytes]:
 def capture(interface: str, wanted: Mapping[str, str], file: BinaryIO | None) -> list[float]:
     """Capture until the standard input ends; the time stamps."""
     times: list[float] = []
-    # Protocol 0 until it is bound: a socket that already captures gets the frames of every interface.
+    # Protocol 0 until it is bound: one that already captures gets the frames of every interface.
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
         raw.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         raw.bind((interface, ETH_P_ALL))

@@ -39,7 +39,7 @@ def open_tap(name: str) -> int:
 
 def open_wire(parent: str) -> socket.socket:
     """A socket for what arrives on the parent; the kernel reports tags beside the frames."""
-    # Protocol 0 until it is bound: a socket that already captures gets the frames of every interface.
+    # Protocol 0 until it is bound: one that already captures gets the frames of every interface.
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     wire.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
