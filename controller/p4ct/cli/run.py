@@ -16,6 +16,7 @@ from p4ct.daemon.admin import AdminServer, SocketInUse
 from p4ct.daemon.check import load
 from p4ct.daemon.config import Config, ConfigError
 from p4ct.daemon.controller import Controller
+from p4ct.daemon.kernel_sync import KernelSyncError
 from p4ct.daemon.switch import ProgramFiles
 from p4ct.eswitch.entries import EswitchError
 from p4ct.p4runtime.errors import TargetError
@@ -104,7 +105,10 @@ def run_controller(path: Path) -> int:
 
 
 async def _serve(config: Config, program: ProgramFiles, flows: list[Flow]) -> int:
-    controller = Controller(config, program, flows)
+    try:
+        controller = Controller(config, program, flows)
+    except KernelSyncError as error:
+        return _fail(config, str(error))
     admin = AdminServer(controller, config.socket)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -200,6 +200,7 @@ def stats(answer: dict[str, Any]) -> None:
         ("By zone", "by_zone"),
         ("Events", "counters"),
         ("Fragments", "fragments"),
+        ("Kernel", "kernel_sync"),
     ):
         click.echo(f"{title}: {_numbers(answer[name])}")
     click.echo(f"Expectations: {answer['expectations']}")

@@ -95,6 +95,7 @@ class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tcp_loose: bool = True
     tcp_be_liberal: bool = False
     max_expectations: int = 4096
+    kernel_sync: bool = False
     checksum: bool = True
     fragments: Fragments = Fragments()
     timeouts: dict[str, float] = {}

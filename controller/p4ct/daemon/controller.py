@@ -16,6 +16,7 @@ from p4ct.conntrack import Connection, Event, FragmentLimits, Tracker
 from p4ct.daemon.collector import Collector
 from p4ct.daemon.config import Config
 from p4ct.daemon.events import EventStream
+from p4ct.daemon.kernel_sync import KernelSync, open_socket
 from p4ct.daemon.slow_path import SlowPath
 from p4ct.daemon.switch import ProgramFiles, Switch
 from p4ct.eswitch.entries import CtKey, EswitchError, FlowKey, PuntInfo
@@ -103,6 +104,10 @@ class Controller:
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
         self.manager.merge_windows = self.switch.eswitch.merge_windows
         self.slow_path = SlowPath(self.pipeline, self.manager, self.switch.send, config.router)
+        #: Raises KernelSyncError if the kernel's table cannot be followed.
+        self.kernel_sync = (
+            KernelSync(self.tracker, self.clock, open_socket()) if section.kernel_sync else None
+        )
         self.connections_seen = 0
         self._collector = Collector(lambda: len(self.tracker))
         self._wake = asyncio.Event()
@@ -123,6 +128,8 @@ class Controller:
         next one takes them over.
         """
         self._collector.start()
+        if self.kernel_sync is not None:
+            self.kernel_sync.start()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         tasks: list[asyncio.Task[Any]] = [
             stopping,
@@ -150,6 +157,8 @@ class Controller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self.kernel_sync is not None:
+                self.kernel_sync.stop()
             await self.switch.close()
 
     async def _finish_rounds(self) -> None:

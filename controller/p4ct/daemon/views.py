@@ -250,6 +250,7 @@ def conntrack_stats(controller: Controller) -> Json:
             **tracker.stats,
             "events_lost": controller.events.lost,
         },
+        "kernel_sync": dict(controller.kernel_sync.stats) if controller.kernel_sync else {},
         "expectations": len(tracker.helpers.expectations),
         "fragments": {"waiting": len(fragments), "reassembled": fragments.packets},
     }

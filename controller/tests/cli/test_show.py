@@ -323,6 +323,7 @@ def test_conntrack_stats(capsys: Any) -> None:
             "by_zone": {"1": 3},
             "counters": {"seen": 5, "invalid": 0},
             "expectations": 2,
+            "kernel_sync": {},
             "fragments": {"waiting": 0, "reassembled": 0},
         }
     )
@@ -337,6 +338,7 @@ def test_conntrack_stats(capsys: Any) -> None:
         "By zone: 1 3",
         "Events: seen 5",
         "Fragments: none",
+        "Kernel: none",
         "Expectations: 2",
     ]
 
