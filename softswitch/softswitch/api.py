@@ -277,7 +277,8 @@ class DataplaneApi(ProfileApi, Protocol):
 
     def set_port_up(self, port: int, up: bool) -> None:
         """Administrative state of a port: group members that watch a port that is down are left
-        out, and nothing else changes. A port is up from the start. PortError: no such port."""
+        out, and nothing else changes. They are left out too while its interface has no link. A
+        port is up from the start. PortError: no such port."""
         ...
 
     def ports(self) -> Mapping[int, str | None]:

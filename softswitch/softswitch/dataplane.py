@@ -23,6 +23,7 @@ from softswitch.api import (
 from softswitch.codegen import digests
 from softswitch.dataplane_objects import Objects
 from softswitch.errors import NoProgram, OutOfMemory, PortError, SoftswitchError
+from softswitch.link_watch import LinkWatch, has_link
 from softswitch.program import Program
 
 MAX_PORTS = 1024
@@ -61,6 +62,8 @@ class Dataplane(Objects):
         self._sanitize = sanitize
         self._ports: dict[int, str | None] = {}
         self._ports_lock = threading.RLock()
+        self._down: set[int] = set()
+        self._links: LinkWatch | None = None
         self._load_lock = threading.Lock()
         self._packet_in_lock = threading.Lock()
         self._libraries: list[ctypes.CDLL] = []
@@ -107,6 +110,7 @@ class Dataplane(Objects):
         with self._ports_lock:
             if self._ports.pop(port, self) is self:
                 raise PortError(f"port {port}: there is no such port")
+            self._down.discard(port)
             self._lib.ss_port_remove(self._handle, port)
 
     def ports(self) -> Mapping[int, str | None]:
@@ -118,6 +122,25 @@ class Dataplane(Objects):
             served = self._serving and 0 <= port < MAX_PORTS
             if port not in self._ports and not served:
                 raise PortError(f"port {port}: there is no such port")
+            self._down.discard(port)
+            if not up:
+                self._down.add(port)
+            name = self._ports.get(port)
+            link = name is None or self._links is None or has_link(name)
+            self._lib.ss_port_set_up(self._handle, port, int(up and link))
+            if self._links is not None:
+                self._links.ask_again()
+
+    def links_matter(self) -> None:
+        with self._ports_lock:
+            if self._links is None:
+                self._links = LinkWatch(self.ports, self._link_changed, self._stopped)
+                self._links.look()
+                self._links.start()
+
+    def _link_changed(self, port: int, link: bool) -> None:
+        with self._ports_lock:
+            up = link and port not in self._down
             self._lib.ss_port_set_up(self._handle, port, int(up))
 
     # Life
@@ -140,6 +163,8 @@ class Dataplane(Objects):
         with self._ports_lock:
             for port in list(self._ports):
                 self.remove_port(port)
+        if self._links is not None:
+            self._links.join()
         if self._tap_thread is not None and self._tap_thread is not threading.current_thread():
             self._tap_thread.join()
 

@@ -45,6 +45,9 @@ class LoadedObjects:
     def _program(self) -> Program | None:
         return None if self._loaded is None else self._loaded.program
 
+    def links_matter(self) -> None:
+        """A group watches a port: from now on the runtime has to know of links that go down."""
+
     def _now(self) -> Loaded:
         if self._loaded is None:
             raise NoProgram("no program has been loaded")

@@ -172,6 +172,8 @@ class ProfileObjects(LoadedObjects):
         for i, bucket in enumerate(buckets):
             flat[2 * i] = bucket.slot
             flat[2 * i + 1] = native.NONE if bucket.watch_port is None else bucket.watch_port & U32
+        if any(bucket.watch_port is not None for bucket in buckets):
+            self.links_matter()
         rc = self._lib.ss_group_set(
             self._handle, loaded.generation, state.index, slot, flat, len(buckets)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from softswitch.bmv2 import ir
 from softswitch.bmv2.externs import make_calculation
-from softswitch.bmv2.reader import Json, as_dict, get_dicts, get_int, get_str, location
+from softswitch.bmv2.reader import Json, as_dict, as_str, get_dicts, get_int, get_str, location
 from softswitch.bmv2.values import Scope
 from softswitch.errors import BadProgram, UnsupportedConstruct
 
@@ -47,7 +47,7 @@ class ProfileReader:
 
     def of_table(self, table: Json, where: str) -> int | None:
         """The profile of an indirect table; None for a table of type simple."""
-        kind = table.get("type", "simple")
+        kind = as_str(table.get("type", "simple"), where)
         if kind == "simple":
             return None
         if kind not in KINDS:
@@ -55,7 +55,7 @@ class ProfileReader:
         name = get_str(table, "action_profile", where)
         for profile in self.profiles:
             if profile.name == name:
-                if KINDS[str(kind)] and profile.selector is None:
+                if KINDS[kind] and profile.selector is None:
                     raise BadProgram(f"{where}: action profile {name} has no selector")
                 return profile.index
         raise BadProgram(f"{where}: there is no action profile {name!r}")

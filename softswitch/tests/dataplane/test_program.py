@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from softswitch import compiler
 from .builder import Builder, Json, assign, call, const, field, header, op, std, whole
 from .conftest import Runner, sent
 
+COMPILED = Path(__file__).parents[1] / "v1model" / "programs"
 INFO = {"filename": "prog.p4", "line": 12, "column": 3}
 
 
@@ -190,6 +192,24 @@ def test_random_damage_never_gets_past_the_loader() -> None:
             generate(loader.load(damaged))
         except ProgramError:
             continue
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in COMPILED.glob("*.json")))
+def test_damage_to_whole_programs_never_gets_past_the_loader(name: str) -> None:
+    """One value of p4c's JSON at a time becomes another value of it, or of a wrong type."""
+    rng = random.Random(name)
+    data = (COMPILED / f"{name}.json").read_bytes()
+    values = [m.span() for m in re.finditer(rb'"[^"]*"|-?\d+|null|true|false', data)]
+    others = [b"null", b"-1", b'"x"', b"[]", b"{}", b"0", b"true", b"99999999", b'["a", "b"]']
+    others += [data[slice(*rng.choice(values))] for _ in range(20)]
+    refused = 0
+    for _ in range(25):
+        first, last = rng.choice(values)
+        try:
+            generate(loader.load(data[:first] + rng.choice(others) + data[last:]))
+        except ProgramError:
+            refused += 1
+    assert refused
 
 
 def test_no_name_of_the_json_reaches_the_compiler() -> None:

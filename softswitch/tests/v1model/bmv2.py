@@ -22,13 +22,18 @@ from softswitch.packet_service.messages import PacketStreamRequest, PacketStream
 
 SWITCH = "simple_switch_grpc"
 PATIENCE_S = 30.0
-BATCH, QUIET_S, LONG_QUIET_S = 100, 0.1, 1.0
+BATCH, QUIET_S, LONG_QUIET_S = 100, 0.1, 0.4
 Sent = list[tuple[int, bytes]]
 """(port, frame) of what one packet caused."""
 
 
 def is_there() -> bool:
     return shutil.which(SWITCH) is not None
+
+
+def version() -> str:
+    done = subprocess.run([SWITCH, "--version"], capture_output=True, text=True, check=False)
+    return f"{SWITCH} {done.stdout.strip()}"
 
 
 def _free_ports(n: int) -> list[int]:

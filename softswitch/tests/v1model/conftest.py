@@ -49,7 +49,7 @@ def run(cache_dir: Path) -> Iterator[Runner]:
 def sent(plane: Dataplane) -> list[tuple[int, bytes]]:
     """(port, frame) of all that left, by port; injected frames are processed at once."""
     frames: list[tuple[int, bytes]] = []
-    for port in plane.ports():
+    for port in (port for port, ifname in plane.ports().items() if ifname is None):
         while (frame := plane.read_memory_port(port, 0)) is not None:
             frames.append((port, frame))
     return frames + [(CPU_PORT, frame) for frame in plane.wait_packet_ins(0)]

@@ -36,8 +36,8 @@ def ports_of(plane: Dataplane, key: int = 1, flows: int = 64) -> Counter[int]:
     """Where packets of many flows leave."""
     ports: Counter[int] = Counter()
     for flow in range(flows):
-        ((port, _),) = through(plane, frame(key, flow))
-        ports[port] += 1
+        for port, _ in through(plane, frame(key, flow)):
+            ports[port] += 1
     return ports
 
 
