@@ -93,7 +93,7 @@ class Wire:
         for number, packet in zip(result.outputs, result.packets, strict=True):
             vport = self.ports.by_id[number]
             pieces = [packet]
-            if result.cuts is not None:
+            if result.cuts is not None and not packet.frag:
                 pieces = [parse(frame) for frame in cut(packet, result.cuts)]
             for piece in pieces:
                 if not vport.mtu or ip_length(piece) <= vport.mtu:

@@ -86,9 +86,10 @@ class Result:
         self.pkt = pkt
         """The packet; once ct() has put fragments together, the whole one."""
         self.cuts: Cuts | None = None
-        """How it was cut into fragments, if it was: it leaves as it came."""
+        """How it was cut into fragments, if it was: it leaves as it came. What an output before
+        ct() sends is the fragment itself."""
         self.held = False
-        """A fragment that ct() keeps until its packet is whole: no output, and no drop."""
+        """A fragment that ct() keeps until its packet is whole: no output from there on."""
         self._ports = ports
         self.version = version
         """`Pipeline.version` when the packet was resolved."""

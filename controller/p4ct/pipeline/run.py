@@ -324,9 +324,6 @@ class Run:
 
     def _reassemble(self, action: Ct, zone: int) -> None:
         """Go on with the whole packet, if this was the fragment that it lacked."""
-        if self.result.outputs:
-            # What goes out before ct() would be fragments, and what comes after it the packet.
-            raise _Abort("fragment: an output before ct()")
         try:
             table = -1 if action.table is None else action.table
             whole = self._fragments.take(self._pkt, zone, table, self._in_port, self._now)

@@ -185,13 +185,22 @@ def test_two_zones_reassemble_once(talk: Talk) -> None:
     assert len(talk.world.connections()) == 2
 
 
-def test_an_output_before_ct_is_told() -> None:
-    talk = Talk(
-        World(policy="table=0,ip,actions=output:ext,ct(commit,table=1)\ntable=1,actions=drop")
-    )
-    talk.send("vm1", talk.pieces("vm1"))
-    assert talk.delivered() == []
-    assert talk.world.pipeline.drops == {"fragment: an output before ct()": 3}
+def test_an_output_before_ct_sends_the_fragments_themselves() -> None:
+    ports = PortTable([Vport(1, "vm1", 1), Vport(2, "tap", 2), Vport(3, "ext", 3)])
+    policy = "table=0,ip,actions=output:tap,ct(commit,table=1)\ntable=1,actions=output:ext"
+    talk = Talk(World(policy=policy, ports=ports))
+    frames = talk.pieces("vm1")
+    shuffled = [frames[2], frames[0], frames[1]]
+    talk.send("vm1", shuffled)
+    assert [frame for port, frame in talk.world.delivered if port == 2] == shuffled
+    assert [frame for port, frame in talk.world.delivered if port == 3] == frames
+    assert talk.world.pipeline.drops.total() == 0
+    # What never becomes whole was seen by the tap all the same.
+    talk.delivered()
+    talk.send("vm1", talk.pieces("vm1")[:1])
+    assert len(talk.delivered()) == 1
+    talk.world.pipeline.fragments.expire(talk.world.now + 15)
+    assert talk.world.pipeline.drops == {"fragment: not complete within 15 s": 1}
 
 
 def test_a_fragment_that_no_ct_wants_passes_as_it_is() -> None:
