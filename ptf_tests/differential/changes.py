@@ -34,7 +34,7 @@ class Changes:
     def _one(self) -> Change:
         rng = self._rng
         kind = rng.random()
-        if kind < 0.06:
+        if kind < 0.06 and self._gone:
             return Change(rng.choice(("MODIFY", "DELETE")), rng.choice(self._gone))
         if kind < 0.1:
             return Change("INSERT", rng.choice(self._there))

@@ -182,7 +182,8 @@ def empty(context: Context, configured: dict[str, int]) -> None:
 
     def idle() -> bool:
         status = control.status()
-        return status["entries"] == 0 and status["connections"]["active"] == 0
+        flows = status["stateless"]["flows"]
+        return status["entries"] == flows == 0 and status["connections"]["active"] == 0
 
     control.wait_until(idle, DRAIN_TIMEOUT, 0.5)
     left = switch_entries.count(tables=ALL_TABLES)
