@@ -21,7 +21,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from p4ct.conntrack.connection import DNAT, SNAT, Tuple, is_icmp
-from p4ct.packet.parse import PROTO_TCP, PROTO_UDP
+from p4ct.packet.parse import PROTO_SCTP, PROTO_TCP, PROTO_UDP
 
 __all__ = ["NatRange", "allocate", "nat_bits"]
 
@@ -29,7 +29,7 @@ MAX_TRIES = 128
 MIN_TRIES = 16
 """A round with fewer tries than this is the last."""
 
-_WITH_PORTS = frozenset({PROTO_TCP, PROTO_UDP})
+_WITH_PORTS = frozenset({PROTO_TCP, PROTO_UDP, PROTO_SCTP})
 
 IsTaken = Callable[[Tuple], bool]
 

@@ -14,12 +14,13 @@ from p4ct.packet.parse import (
     EXTENSIONS,
     PROTO_ICMP,
     PROTO_ICMPV6,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     Packet,
     extension_length,
 )
-from p4ct.packet.rewrite import Ends, apply_difference, copy_packet, differences
+from p4ct.packet.rewrite import Ends, apply_difference, differences, remade
 
 __all__ = ["translate_error", "upper_layer"]
 
@@ -41,17 +42,18 @@ def upper_layer(frame: bytes | bytearray, at: int, end: int, proto: int) -> tupl
     return proto, at
 
 
-def translate_error(pkt: Packet, src: bytes, dst: bytes, quoted: Ends) -> Packet:
+def translate_error(pkt: Packet, src: bytes, dst: bytes, quoted: Ends) -> Packet | None:
     """The ICMP or ICMPv6 error `pkt` from `src` to `dst`, about a packet with the ends `quoted`.
 
-    The quote must be a whole IP header with what makes a tuple behind it
-    (`conntrack.icmp.quoted_tuple` has read it).
+    `conntrack.icmp.quoted_tuple` has read the quote. None if it does not reach 8 bytes behind its
+    IP headers where that matters: Linux drops such an error, too.
     """
     frame = bytearray(pkt.frame)
     icmp = pkt.l4_offset
     inner, end = icmp + 8, icmp + pkt.l4_len
     before = bytes(frame[inner:end])
-    _translate_quote(frame, inner, end, pkt.version, quoted)
+    if not _translate_quote(frame, inner, end, pkt.version, quoted):
+        return None
     after = bytes(frame[inner:end])
     pad = bytes(len(before) % 2)
     total = differences(before + pad, after + pad)
@@ -64,12 +66,11 @@ def translate_error(pkt: Packet, src: bytes, dst: bytes, quoted: Ends) -> Packet
         frame[at + 8 : at + 40] = src + dst
         total += addresses
     apply_difference(frame, icmp + 2, total)
-    fresh = copy_packet(pkt, frame)
-    fresh.src, fresh.dst = src, dst
-    return fresh
+    return remade(pkt, frame)
 
 
-def _translate_quote(frame: bytearray, at: int, end: int, version: int, quoted: Ends) -> None:
+def _translate_quote(frame: bytearray, at: int, end: int, version: int, quoted: Ends) -> bool:
+    """False, and nothing is changed, if there is too little of the packet."""
     src, dst, sport, dport = quoted
     if version == 4:
         proto, place, l4 = frame[at + 9], at + 12, at + (frame[at] & 15) * 4
@@ -78,20 +79,22 @@ def _translate_quote(frame: bytearray, at: int, end: int, version: int, quoted: 
         inside = upper_layer(frame, at + 40, end, frame[at + 6])
         assert inside is not None
         proto, l4 = inside
+    with_ports = proto in (PROTO_TCP, PROTO_UDP, PROTO_SCTP)
+    if end - l4 < 8 and (with_ports or proto == (PROTO_ICMP if version == 4 else PROTO_ICMPV6)):
+        return False
     old = bytes(frame[place : place + 2 * len(src)])
     frame[place : place + 2 * len(src)] = src + dst
     addresses = differences(old, src + dst)
     if version == 4:
         apply_difference(frame, at + 10, addresses)
-    if proto in (PROTO_TCP, PROTO_UDP):
+    if with_ports:
         old = bytes(frame[l4 : l4 + 4])
         new = _PORTS.pack(sport, dport)
         frame[l4 : l4 + 4] = new
         total = addresses + differences(old, new)
         if proto == PROTO_UDP:
-            if end - l4 >= 8:
-                apply_difference(frame, l4 + 6, total, udp=True)
-        elif end - l4 >= 18:
+            apply_difference(frame, l4 + 6, total, udp=True)
+        elif proto == PROTO_TCP and end - l4 >= 18:
             apply_difference(frame, l4 + 16, total)
     elif proto == (PROTO_ICMP if version == 4 else PROTO_ICMPV6):
         old = bytes(frame[l4 + 4 : l4 + 6])
@@ -99,3 +102,4 @@ def _translate_quote(frame: bytearray, at: int, end: int, version: int, quoted: 
         frame[l4 + 4 : l4 + 6] = new
         total = differences(old, new) + (addresses if version == 6 else 0)
         apply_difference(frame, l4 + 2, total)
+    return True

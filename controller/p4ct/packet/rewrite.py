@@ -3,29 +3,33 @@
 
 Checksums are updated by the difference (RFC 1624 equation 3), exactly as p4src/stages/nat.p4 does:
 a wrong checksum stays wrong, and software and eswitch send the same bytes. A UDP checksum of 0
-means that there is none and stays; one that computes to 0 is sent as 0xFFFF (RFC 768).
+means that there is none and stays; one that computes to 0 is sent as 0xFFFF (RFC 768). SCTP's
+CRC32c is computed anew if it was right.
 """
 
 from __future__ import annotations
 
-import copy
 from struct import Struct
 
+from p4ct.packet.checksum import crc32c
+from p4ct.packet.l4_check import l4_checksum_error
 from p4ct.packet.parse import (
     ICMP_QUERIES,
     ICMPV6_QUERIES,
     PROTO_ICMP,
     PROTO_ICMPV6,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     Packet,
+    parse,
 )
 
 __all__ = [
     "Ends",
     "apply_difference",
-    "copy_packet",
     "differences",
+    "remade",
     "set_arp",
     "set_link",
     "set_tos",
@@ -35,9 +39,10 @@ __all__ = [
 
 _U16 = Struct("!H")
 _PORTS = Struct("!HH")
+_CRC = Struct("<L")
 
 Ends = tuple[bytes, bytes, int, int]
-"""Source and destination address, source and destination port; ICMP echo: the identifier is the
+"""Source and destination address, source and destination port; ICMP queries: the identifier is the
 source port, and the last number has no effect."""
 
 
@@ -59,15 +64,15 @@ def apply_difference(frame: bytearray, offset: int, difference: int, *, udp: boo
     _U16.pack_into(frame, offset, 0xFFFF if udp and not new else new)
 
 
-def copy_packet(pkt: Packet, frame: bytearray) -> Packet:
-    """The same fields with other bytes."""
-    fresh = copy.copy(pkt)
-    fresh.frame = bytes(frame)
+def remade(pkt: Packet, frame: bytearray) -> Packet:
+    """The packet with other bytes in its headers; its checksums are as right as they were."""
+    fresh = parse(bytes(frame), pkt.wire_len)
+    fresh.checked = pkt.checked
     return fresh
 
 
 def translate(pkt: Packet, ends: Ends) -> Packet:
-    """The IP packet with other addresses (of the same family), ports or ICMP echo identifier.
+    """The IP packet with other addresses (of the same family), ports or ICMP identifier.
 
     A later fragment has no ports: only its addresses change, and with them no L4 checksum, which
     is that of the whole datagram and in its first fragment. Ports of other protocols are ignored.
@@ -81,17 +86,12 @@ def translate(pkt: Packet, ends: Ends) -> Packet:
         apply_difference(frame, at + 10, addresses)
     else:
         frame[at + 8 : at + 40] = src + dst
-    fresh = copy_packet(pkt, frame)
-    fresh.src, fresh.dst = src, dst
     if pkt.frag != 2:
-        _translate_l4(pkt, fresh, frame, addresses, sport, dport)
-        fresh.frame = bytes(frame)
-    return fresh
+        _translate_l4(pkt, frame, addresses, sport, dport)
+    return remade(pkt, frame)
 
 
-def _translate_l4(
-    pkt: Packet, fresh: Packet, frame: bytearray, addresses: int, sport: int, dport: int
-) -> None:
+def _translate_l4(pkt: Packet, frame: bytearray, addresses: int, sport: int, dport: int) -> None:
     l4, proto = pkt.l4_offset, pkt.proto
     if proto in (PROTO_TCP, PROTO_UDP):
         if pkt.l4_len < (20 if proto == PROTO_TCP else 8):
@@ -102,22 +102,24 @@ def _translate_l4(
             apply_difference(frame, l4 + 16, addresses + ports)
         else:
             apply_difference(frame, l4 + 6, addresses + ports, udp=True)
-        fresh.sport, fresh.dport = sport, dport
+    elif proto == PROTO_SCTP and pkt.l4_len >= 12:
+        right = not l4_checksum_error(pkt)
+        _PORTS.pack_into(frame, l4, sport, dport)
+        if right:  # a sum over all bytes: it does not tell what was wrong
+            _CRC.pack_into(frame, l4 + 8, 0)
+            _CRC.pack_into(frame, l4 + 8, crc32c(bytes(frame[l4 : l4 + pkt.l4_len])))
     elif proto == (PROTO_ICMP if pkt.version == 4 else PROTO_ICMPV6) and pkt.l4_len >= 8:
         total = addresses if pkt.version == 6 else 0
         if pkt.icmp_type in (ICMP_QUERIES if pkt.version == 4 else ICMPV6_QUERIES):
             total += differences(_U16.pack(pkt.sport), _U16.pack(sport))
             _U16.pack_into(frame, l4 + 4, sport)
-            fresh.sport = sport
         if total:
             apply_difference(frame, l4 + 2, total)
 
 
 def set_link(pkt: Packet, eth_src: bytes, eth_dst: bytes) -> Packet:
     """The frame with other MAC addresses, 6 bytes each."""
-    fresh = copy_packet(pkt, bytearray(eth_dst + eth_src) + pkt.frame[12:])
-    fresh.eth_src, fresh.eth_dst = eth_src, eth_dst
-    return fresh
+    return remade(pkt, bytearray(eth_dst + eth_src) + pkt.frame[12:])
 
 
 def set_ttl(pkt: Packet, ttl: int) -> Packet:
@@ -128,9 +130,7 @@ def set_ttl(pkt: Packet, ttl: int) -> Packet:
     frame[at] = ttl
     if pkt.version == 4:
         apply_difference(frame, pkt.l3_offset + 10, differences(old, bytes(frame[at : at + 2])))
-    fresh = copy_packet(pkt, frame)
-    fresh.ttl = ttl
-    return fresh
+    return remade(pkt, frame)
 
 
 def set_tos(pkt: Packet, tos: int) -> Packet:
@@ -144,9 +144,7 @@ def set_tos(pkt: Packet, tos: int) -> Packet:
     else:
         first = _U16.unpack(old)[0]
         _U16.pack_into(frame, at, first & 0xF00F | tos << 4)
-    fresh = copy_packet(pkt, frame)
-    fresh.tos = tos
-    return fresh
+    return remade(pkt, frame)
 
 
 def set_arp(pkt: Packet, op: int, sha: bytes, spa: bytes, tha: bytes, tpa: bytes) -> Packet:
@@ -154,7 +152,4 @@ def set_arp(pkt: Packet, op: int, sha: bytes, spa: bytes, tha: bytes, tpa: bytes
     at = pkt.l3_offset
     frame = bytearray(pkt.frame)
     frame[at + 6 : at + 28] = _U16.pack(op) + sha + spa + tha + tpa
-    fresh = copy_packet(pkt, frame)
-    fresh.arp_op, fresh.arp_sha, fresh.arp_spa = op, sha, spa
-    fresh.arp_tha, fresh.arp_tpa = tha, tpa
-    return fresh
+    return remade(pkt, frame)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from p4ct.packet.parse import PROTO_TCP, PROTO_UDP, Packet
-from p4ct.packet.rewrite import apply_difference, copy_packet, differences
+from p4ct.packet.rewrite import apply_difference, differences, remade
 
 __all__ = ["payload_of", "renumber", "replace_payload"]
 
@@ -48,10 +48,7 @@ def replace_payload(pkt: Packet, start: int, end: int, text: bytes) -> Packet:
     before, after = pkt.frame[l4:behind], bytes(frame[l4:])
     sums = differences(before + b"\0" * (len(before) % 2), after + b"\0" * (len(after) % 2))
     apply_difference(frame, l4 + _CHECKSUM[PROTO_TCP], sums + more)
-    fresh = copy_packet(pkt, frame)
-    fresh.l4_len += more
-    fresh.payload_len += more
-    return fresh
+    return remade(pkt, frame)
 
 
 def renumber(pkt: Packet, seq: Renumber | None, ack: Renumber | None) -> Packet:
@@ -61,20 +58,15 @@ def renumber(pkt: Packet, seq: Renumber | None, ack: Renumber | None) -> Packet:
     """
     frame = bytearray(pkt.frame)
     l4 = pkt.l4_offset
-    fresh_seq, fresh_ack = pkt.seq, pkt.ack
     if seq is not None:
-        fresh_seq = seq(pkt.seq)
-        _U32.pack_into(frame, l4 + _SEQ, fresh_seq)
+        _U32.pack_into(frame, l4 + _SEQ, seq(pkt.seq))
     if ack is not None and pkt.flags & 16:
-        fresh_ack = ack(pkt.ack)
-        _U32.pack_into(frame, l4 + _ACK, fresh_ack)
+        _U32.pack_into(frame, l4 + _ACK, ack(pkt.ack))
         _renumber_sack(frame, l4 + 20, l4 + pkt.doff * 4, ack)
     end = l4 + pkt.doff * 4
     difference = differences(pkt.frame[l4:end], bytes(frame[l4:end]))
     apply_difference(frame, l4 + _CHECKSUM[PROTO_TCP], difference)
-    fresh = copy_packet(pkt, frame)
-    fresh.seq, fresh.ack = fresh_seq, fresh_ack
-    return fresh
+    return remade(pkt, frame)
 
 
 def _renumber_sack(frame: bytearray, position: int, end: int, ack: Renumber) -> None:

@@ -136,6 +136,8 @@ class CtPass:
                 target.dst if connection.nat & sink else pkt.dst,
                 (quoted.src, quoted.dst, quoted.sport, quoted.dport),
             )
+            if fresh is None:
+                raise CtDrop("ct(nat): the ICMP error quotes too little to be translated")
         else:
             fresh = translate(pkt, (target.src, target.dst, target.sport, target.dport))
         set_tuple(fresh, key)

@@ -186,7 +186,10 @@ class NatSubject(Subject):
                 return "new, but refused by commit"
         conn = result.connection
         assert conn is not None
-        self.leaves = _translated(pkt, conn, result.direction, bool(state & CtState.REL))
+        leaves = _translated(pkt, conn, result.direction, bool(state & CtState.REL))
+        if leaves is None:
+            return "dropped"
+        self.leaves = leaves
         if state & CtState.NEW:
             return "new"
         kind = "related" if state & CtState.REL else "established"
@@ -202,7 +205,7 @@ class NatSubject(Subject):
         return NatRange(self._source, address, address)
 
 
-def _translated(pkt: Packet, conn: Connection, direction: Direction, related: bool) -> bytes:
+def _translated(pkt: Packet, conn: Connection, direction: Direction, related: bool) -> bytes | None:
     """What `ct(nat)` makes of it."""
     if not conn.nat:
         return pkt.frame
@@ -211,10 +214,11 @@ def _translated(pkt: Packet, conn: Connection, direction: Direction, related: bo
     if related and pkt.proto in (PROTO_ICMP, PROTO_ICMPV6):
         quoted = target.reversed()
         source, sink = (0x80, 0x40) if reply else (0x40, 0x80)
-        return translate_error(
+        error = translate_error(
             pkt,
             target.src if conn.nat & source else pkt.src,
             target.dst if conn.nat & sink else pkt.dst,
             (quoted.src, quoted.dst, quoted.sport, quoted.dport),
-        ).frame
+        )
+        return None if error is None else error.frame
     return translate(pkt, (target.src, target.dst, target.sport, target.dport)).frame

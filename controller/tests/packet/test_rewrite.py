@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from p4ct.packet import Packet, build, parse
-from p4ct.packet.checksum import checksum, l4_checksum
+from p4ct.packet.checksum import checksum, crc32c, l4_checksum
 from p4ct.packet.quoted import translate_error
 from p4ct.packet.rewrite import set_arp, set_link, set_tos, set_ttl, translate
 
@@ -120,8 +120,55 @@ def test_the_packet_that_an_error_quotes(kind: str, v6: bool, whole: bool) -> No
     came = parse(error(router, outside, (outside, server, 2000, 80)))
     wanted = inside, server, 1000, 80
     made = translate_error(came, router, inside, wanted)
+    assert made is not None
     assert made.frame == error(router, inside, wanted)
     assert fields(made) == fields(parse(made.frame))
+
+
+def sctp_frame(ends: tuple[bytes, bytes, int, int], damage: int = 0) -> bytes:
+    src, dst, sport, dport = ends
+    bare = sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + b"\0\0\0\7" + bytes(4) + b"chunk"
+    crc = (crc32c(bare) ^ damage).to_bytes(4, "little")
+    return build.ip_frame(src=src, dst=dst, proto=132, payload=bare[:8] + crc + bare[12:])
+
+
+def test_sctp_and_its_crc() -> None:
+    old = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), 1000, 80
+    new = bytes([192, 0, 2, 9]), bytes([10, 0, 0, 2]), 2000, 81
+    made = translate(parse(sctp_frame(old)), new)
+    assert made.frame == sctp_frame(new)
+    assert (made.sport, made.dport) == (2000, 81)
+    wrong = translate(parse(sctp_frame(old, damage=1)), new)
+    assert wrong.frame[:42] == sctp_frame(new)[:42]
+    assert wrong.frame[42:46] == sctp_frame(old, damage=1)[42:46]
+
+
+def test_every_icmp_query_has_an_identifier() -> None:
+    def stamp(src: str, identifier: int) -> bytes:
+        body = identifier.to_bytes(2, "big") + bytes(14)
+        return build.icmp_frame(src=src, dst="10.0.0.2", icmp_type=13, body=body)
+
+    new = bytes([192, 0, 2, 9]), bytes([10, 0, 0, 2]), 501, 0
+    assert translate(parse(stamp("10.0.0.1", 500)), new).frame == stamp("192.0.2.9", 501)
+
+
+def test_a_quote_with_extension_headers_and_one_that_is_too_short() -> None:
+    router, inside, outside, server = (b"\xfd" + bytes(14) + bytes([n]) for n in (1, 2, 3, 4))
+
+    def error(target: bytes, ends: tuple[bytes, bytes, int, int], keep: int = 1000) -> bytes:
+        plain = frame_of("udp", ends, b"0123456789")[14:]
+        hop = bytes([17, 0, 1, 4, 0, 0, 0, 0])
+        length = (len(plain) - 40 + 8).to_bytes(2, "big")
+        quote = plain[:4] + length + bytes([0]) + plain[7:40] + hop + plain[40:]
+        return build.icmp_frame(src=router, dst=target, icmp_type=1, body=bytes(4) + quote[:keep])
+
+    wanted = inside, server, 1000, 80
+    came = parse(error(outside, (outside, server, 2000, 80)))
+    made = translate_error(came, router, inside, wanted)
+    assert made is not None
+    assert made.frame == error(inside, wanted)
+    short = parse(error(outside, (outside, server, 2000, 80), keep=40 + 8 + 7))
+    assert translate_error(short, router, inside, wanted) is None
 
 
 @given(ttl=st.integers(0, 255), tos=st.integers(0, 255), v6=st.booleans())
