@@ -6,17 +6,18 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .compare import Cell, Play, Trace, play, replay
+from .compare import Begun, Cell, Difference, Play, Trace, play, replay
 from .differences import explain
 from .kinds import Kind
-from .packets import Ends
+from .packets import Ends, Pause
 from .router import Router
 from .shrink import shrink
 
 _SHOWN = 10  # failing traces that are shrunk and printed; the rest is only counted
+_BUDGET, _SLOW_BUDGET = 400, 20  # replays for shrinking, without and with pauses
 _HOSTS = 60000
 _FLUSH_EVERY = 2000
 
@@ -61,35 +62,51 @@ class Campaign:
             affinity = os.sched_getaffinity(0)
             os.sched_setaffinity(0, {min(affinity)})  # packets of one sender stay in order
             try:
-                for number in range(first, first + traces):
-                    self._one(router, name, kind, number)
+                size = traces if kind.together else 1
+                for number in range(first, first + traces, size):
+                    self._some(router, name, kind, range(number, number + size))
             finally:
                 os.sched_setaffinity(0, affinity)
         finally:
             router.close()
 
-    def _one(self, router: Router, name: str, kind: Kind, number: int) -> None:
-        rng = random.Random(f"{self.seed} {name} {number}")
-        version = rng.choice((4, 4, 6))
+    def _some(self, router: Router, name: str, kind: Kind, numbers: Sequence[int]) -> None:
+        """Play these traces together, and judge each."""
+        begun: list[Begun] = []
+        begins: list[Callable[[], Play]] = []
+        for number in numbers:
+            rng = random.Random(f"{self.seed} {name} {number}")
+            version = rng.choice((4, 4, 6))
 
-        def begin() -> Play:
-            return Play(router, kind.subject(), self._new_ends(router, kind, version), explain)
+            def begin(version: int = version) -> Play:
+                return Play(router, kind.subject(), self._new_ends(router, kind, version), explain)
 
-        played, difference = play(kind.writer(rng, version), begin)
-        result = self.result
-        result.traces += 1
-        result.packets += len(played.marks)
-        result.marks.update(played.marks)
-        result.cells.update(played.cells)
-        result.explained.update(played.explained)
-        if difference is None:
-            return
-        result.unexplained += 1
+            begins.append(begin)
+            begun.append((kind.writer(rng, version), begin()))
+        for number, begin, (played, difference) in zip(numbers, begins, play(begun), strict=True):
+            result = self.result
+            result.traces += 1
+            result.packets += len(played.marks)
+            result.marks.update(played.marks)
+            result.cells.update(played.cells)
+            result.explained.update(played.explained)
+            if difference is not None:
+                result.unexplained += 1
+                self._show(f"{name} trace {number} (seed {self.seed})", played, difference, begin)
+
+    def _show(
+        self, name: str, played: Play, difference: Difference, begin: Callable[[], Play]
+    ) -> None:
         self._shown += 1
         if self._shown > _SHOWN:
             return
-        self._say(f"{name} trace {number} (seed {self.seed}), IPv{version}: {difference}")
-        plain: Trace = shrink(played.steps, lambda trace: replay(trace, begin) is not None)
+        self._say(f"{name}, IPv{played.ends.version}: {difference}")
+        slow = any(isinstance(step, Pause) for step in played.steps)
+        plain: Trace = shrink(
+            played.steps,
+            lambda trace: replay(trace, begin) is not None,
+            _SLOW_BUDGET if slow else _BUDGET,
+        )
         again = replay(plain, begin)
         self._say(f"shrunk to {len(plain)} packets: {again or 'a difference that comes and goes'}")
         for step in plain if again else played.steps:

@@ -19,7 +19,7 @@ from .nat_traces import (
     dnat_ends,
     snat_ends,
 )
-from .other_traces import ErrorWriter, IcmpWriter, IpWriter, SctpWriter, UdpWriter
+from .other_traces import ErrorWriter, IcmpWriter, IpWriter, SctpWriter, StreamWriter, UdpWriter
 from .packets import Ends, make_ends
 from .subject import Subject
 from .tcp_traces import TcpWriter
@@ -34,7 +34,8 @@ class Kind:
 
     rules: nftables text beside the reporting rules (NAT, helpers).   sysctls: of the router, below
     net/netfilter/nf_conntrack_, with their values.   subject: p4ct set up to match.
-    ends: the ends of trace number n of an IP version.
+    ends: the ends of trace number n of an IP version.   together: they have pauses, and wait for
+    them all at once.
     """
 
     writer: Writer
@@ -43,6 +44,7 @@ class Kind:
     sysctls: tuple[tuple[str, int], ...] = ()
     subject: Callable[[], Subject] = lambda: Subject(Tracker())
     ends: Callable[[int, int], Ends] = make_ends
+    together: bool = False
 
 
 def _tcp(rng: random.Random, version: int) -> Following:
@@ -71,6 +73,7 @@ KINDS: dict[str, Kind] = {
     "snat": Kind(NatOther, 0.1, SNAT_RULES, subject=lambda: NatSubject(True), ends=snat_ends),
     "dnat": Kind(NatOther, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
     "udp": Kind(UdpWriter),
+    "streams": Kind(StreamWriter, 0.02, together=True),
     "icmp": Kind(IcmpWriter),
     "errors": Kind(ErrorWriter, 0.2),
     "sctp": Kind(SctpWriter, 0.2),

@@ -9,7 +9,7 @@ from struct import pack
 
 from p4ct.conntrack import Connection
 
-from .packets import PROTO_GRE, Icmp, IcmpError, Ip, Step, Tcp, Udp
+from .packets import PROTO_GRE, Icmp, IcmpError, Ip, Pause, Step, Tcp, Udp
 from .sctp_packets import (
     ABORT,
     COOKIE_ACK,
@@ -38,14 +38,14 @@ class Writer:
         self.version = version
         self._left = length
 
-    def __call__(self, conn: Connection | None) -> Step | None:
+    def __call__(self, conn: Connection | None) -> Step | Pause | None:
         """The next packet, given our connection now."""
         if not self._left:
             return None
         self._left -= 1
         return self.step(conn)
 
-    def step(self, conn: Connection | None) -> Step:
+    def step(self, conn: Connection | None) -> Step | Pause:
         raise NotImplementedError
 
 
@@ -56,6 +56,18 @@ class UdpWriter(Writer):
         draw = self.rng
         damage = draw.choice(("checksum", "zero", "length")) if draw.random() < 0.15 else ""
         return Udp(draw.getrandbits(1), draw.choice((0, 1, 2, 7, 100, 1400)), damage)
+
+
+class StreamWriter(UdpWriter):
+    """Datagrams, and a pause after which an answered connection is a stream."""
+
+    def __init__(self, rng: random.Random, version: int, length: int = 20) -> None:
+        super().__init__(rng, version, length)
+        self._until_pause = rng.randrange(1, length // 2)
+
+    def step(self, conn: Connection | None) -> Step | Pause:
+        self._until_pause -= 1
+        return Pause(2.5) if self._until_pause == 0 else super().step(conn)
 
 
 class IcmpWriter(Writer):
@@ -95,6 +107,7 @@ class ErrorWriter(Writer):
         if not self._sent or draw.random() < 0.5:
             step = self._talk(conn)
             assert step is not None
+            assert not isinstance(step, Pause)
             self._sent.append(step)
             return step
         quoted = draw.choice(self._sent)

@@ -14,12 +14,16 @@ from .ctnetlink import Held
 
 @dataclass(frozen=True)
 class Entry:
-    """What both sides hold of a connection; see `ctnetlink.Held` for the fields."""
+    """What both sides hold of a connection; see `ctnetlink.Held` for the fields.
+
+    packets: None where the kernel does not count.
+    """
 
     state: int | None
     replied: bool
     assured: bool
     sides: tuple[object, ...]
+    packets: tuple[int, int] | None
     timeout: float
     original: tuple[bytes, bytes, int, int]
     reply: tuple[bytes, bytes, int, int]
@@ -32,6 +36,7 @@ def entry_of_kernel(held: Held) -> Entry:
         held.replied,
         held.assured,
         held.sides,
+        held.packets,
         held.timeout,
         held.original,
         held.reply,
@@ -89,6 +94,7 @@ class Subject:
             conn.seen_reply,
             conn.assured,
             sides,
+            conn.packets,
             conn.expires - now,
             conn.original[2:],
             conn.reply[2:],
