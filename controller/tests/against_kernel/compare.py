@@ -41,6 +41,7 @@ class Play:
 
     ends: whose packets.   steps: what was sent so far.   marks: what the kernel said of each.
     cells: of the TCP table, those that were reached: direction, kind of segment, our state.
+    slowest: seconds that a packet took at most.
     Explained differences are collected in `explained` and do not end the trace.
     """
 
@@ -55,6 +56,7 @@ class Play:
         self.marks: list[str] = []
         self.cells: list[Cell] = []
         self.explained: list[str] = []
+        self.slowest = 0.0
 
     @property
     def connection(self) -> Connection | None:
@@ -76,6 +78,7 @@ class Play:
         before = {conn.id: (conn.expires, conn.packets) for conn in self._connections()}
         now = time.monotonic()
         seen = self._router.send(step.way, frame)
+        self.slowest = max(self.slowest, time.monotonic() - now)
         kernel = "dropped" if seen is None else seen.mark
         self.marks.append(kernel)
         ours = self._subject.send(frame, now)
