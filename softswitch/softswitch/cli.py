@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from softswitch import logs
 from softswitch.errors import PortError, SoftswitchError
-from softswitch.links import LinkMonitor
 from softswitch.options import Options, UsageError, parse
 from softswitch.taps import PacketLog, PcapFiles, combine
 
@@ -123,9 +122,6 @@ def _run(options: Options) -> NoReturn:
         stops.insert(0, stopping.set)
         pump = threading.Thread(target=_pump_log, args=(dataplane, stopping), name="log")
         pump.start()
-        links = threading.Thread(target=LinkMonitor(dataplane).run, args=(stopping,), name="links")
-        links.start()
-        stops.append(links.join)
         stops.append(pump.join)
         dataplane.start()
         if packets is not None:
