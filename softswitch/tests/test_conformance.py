@@ -15,9 +15,12 @@ FOLLOWS = {"both", "spec", "BMv2", "own"}
 STATUS = {"tested", "refused", "not covered"}
 
 
-def rows() -> Iterator[tuple[str, str, str, list[str]]]:
-    """(behaviour, follows, status, tests) of each row."""
-    for line in PAGE.read_text("utf-8").splitlines():
+LANGUAGE = "\n# v1model: the language\n"
+
+
+def rows(part: str | None = None) -> Iterator[tuple[str, str, str, list[str]]]:
+    """(behaviour, follows, status, tests) of each row; of the whole page, or of a part of it."""
+    for line in (part or PAGE.read_text("utf-8")).splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("|") and cells[0] != "behaviour" and not cells[0].startswith("---"):
             behaviour, follows, status, tests = cells
@@ -54,3 +57,13 @@ def test_the_counts_are_those_of_the_rows() -> None:
         f" {count['refused']} refused, {count['not covered']} not covered.**"
     )
     assert said in PAGE.read_text("utf-8"), said
+
+
+def test_the_counts_of_the_language_are_those_of_its_rows() -> None:
+    part = PAGE.read_text("utf-8").partition(LANGUAGE)[2]
+    count = Counter(status for _, _, status, _ in rows(part))
+    said = (
+        f"Of the rows below {count['tested']} are supported and tested,"
+        f" {count['refused']} refused, {count['not covered']} not covered."
+    )
+    assert said in part, said

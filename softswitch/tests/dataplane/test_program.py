@@ -104,6 +104,16 @@ def test_unsupported_tables() -> None:
     act = builder.action("act", [])
     builder.table("t", [("h", "a", "exact")], [act], type="psa", source_info=INFO)
     assert refused(builder.json()).construct == "table t of type psa"
+    for keys, what in (
+        ([("h", "a", "lpm"), ("h", "b", "lpm")], "table t with two lpm keys"),
+        ([("h", "wide", "range")], "range key of 65 bits (table t)"),
+        ([("h", "a", "best")], "match kind best (table t)"),
+    ):
+        builder = base()
+        builder.headers["h"] += [("wide", 65), ("pad", 7)]
+        act = builder.action("act", [])
+        builder.table("t", keys, [act], source_info=INFO)
+        assert refused(builder.json()).construct == what
     builder = base()
     builder.headers["h"] += [("odd", 4), ("v", "*")]
     assert refused(builder.json()).construct.startswith("varbit field h_t.v that does not begin")
