@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from softswitch.wire_plan import WireTable
 
 from softswitch.api_objects import (
     ActionInfo,
@@ -306,6 +309,16 @@ class DataplaneApi(ProfileApi, Protocol):
         """Replace action, parameters, timeout and metadata; the direct counter keeps counting.
 
         EntryNotFound, BadEntry, ConstObject. Returns when no packet uses the old entry any more."""
+        ...
+
+    def bulk_plan(self, tables: Sequence[WireTable]) -> object | None:
+        """Prepares `bulk_write` for the program that runs; None: this data plane has none."""
+        ...
+
+    def bulk_write(self, plan: object, request: bytes, at: int, skip: bool) -> tuple[int, int]:
+        """Carries out updates of a serialized p4.v1.WriteRequest from byte `at` on, until one is
+        not plain or would fail; with `skip` the first one is passed over. Returns how many were
+        carried out, and where the next one begins."""
         ...
 
     def delete(self, table: str, key: Key, priority: int = 0) -> None:

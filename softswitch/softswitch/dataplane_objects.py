@@ -7,7 +7,7 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from softswitch import native
+from softswitch import native, wire_plan
 from softswitch.api import DefaultAction, Entry, Key
 from softswitch.cell_objects import CellObjects
 from softswitch.entry_codec import EntryCodec
@@ -20,6 +20,7 @@ from softswitch.objects_base import U64, Loaded
 from softswitch.profile_objects import ProfileObjects
 from softswitch.profile_state import ProfileState
 from softswitch.program import Program
+from softswitch.wire_plan import WireTable
 
 CHUNK_BYTES = 1 << 18
 CHUNK_SLOTS = 2048
@@ -120,6 +121,18 @@ class Objects(CellObjects, ProfileObjects):
         )
         rc = call(self._handle, loaded.generation, codec.table.index, ctypes.byref(request))
         self._check(rc, f"table {name}")
+
+    def bulk_plan(self, tables: Sequence[WireTable]) -> object | None:
+        loaded = self._now()
+        return wire_plan.build(loaded.program.ir, loaded.generation, tables)
+
+    def bulk_write(self, plan: object, request: bytes, at: int, skip: bool) -> tuple[int, int]:
+        assert isinstance(plan, wire_plan.Plan)
+        cursor = ctypes.c_uint64(at)
+        done = self._lib.ss_write_wire(
+            self._handle, ctypes.byref(plan), request, len(request), ctypes.byref(cursor), int(skip)
+        )
+        return done, cursor.value
 
     def delete(self, table: str, key: Key, priority: int = 0) -> None:
         loaded, codec = self._writable(table)

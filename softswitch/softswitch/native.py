@@ -89,6 +89,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ss_read_packet_in": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_read_tap": (c_int64, (_SW, _P, c_size_t, c_int64)),
     "ss_read_log": (c_int64, (_SW, _P, c_size_t, c_int64)),
+    "ss_write_wire": (c_int64, (_SW, _P, c_char_p, c_size_t, POINTER(c_uint64), c_int)),
     "ss_service_connect": (c_int, (_SW,)),
     "ss_service_disconnect": (None, (_SW,)),
     "ss_service_inject": (c_int, (_SW, _U32, c_char_p, _U32, _U64)),

@@ -63,6 +63,7 @@ class Pipeline:
         self.tables_by_name = {table.name: table for table in self.tables.values()}
         self.packet_in = PacketInCodec(self.index.packet_in)
         self.packet_out = PacketOutCodec(self.index.packet_out)
+        self._bulk_plan: tuple[object | None] | None = None
         self.default_metadata: dict[int, DefaultMetadata] = {}
         self.replication = Replication(max_groups)
         self.digests = Digests(
@@ -70,8 +71,16 @@ class Pipeline:
             for digest_id, digest in self.index.digests.items()
         )
 
+    def bulk_plan(self, dataplane: DataplaneApi) -> object | None:
+        """How the data plane reads serialized updates of these tables; None: it does not."""
+        if self._bulk_plan is None:
+            tables = [t.wire_table() for t in self.tables.values() if not t.is_const]
+            self._bulk_plan = (dataplane.bulk_plan(tables),)
+        return self._bulk_plan[0]
+
     def clear(self) -> None:
         """Forget what clients have written: the program has been loaded afresh."""
+        self._bulk_plan = None
         self.default_metadata.clear()
         self.replication.clear()
         self.digests.clear()

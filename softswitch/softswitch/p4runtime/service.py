@@ -55,8 +55,8 @@ class Service:
             self._check_device(request.device_id)
         return p4rt.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
 
-    def write(self, request: p4rt.WriteRequest) -> p4rt.WriteResponse:
-        """Apply a batch; EntityErrors if an update failed."""
+    def write(self, request: p4rt.WriteRequest, serialized: bytes = b"") -> p4rt.WriteResponse:
+        """Apply a batch; EntityErrors if an update failed. `serialized`: the same, as it came."""
         with self._lock:
             self._check_writer(request)
             pipeline = self._pipelines.require()
@@ -64,7 +64,7 @@ class Service:
                 raise unimplemented(
                     f"atomicity {request.atomicity} is not supported; use CONTINUE_ON_ERROR"
                 )
-            Writer(pipeline, self._dataplane).apply(request.updates)
+            Writer(pipeline, self._dataplane).apply(request.updates, serialized)
         return p4rt.WriteResponse()
 
     def read(self, request: p4rt.ReadRequest) -> Iterator[p4rt.ReadResponse]:

@@ -10,8 +10,9 @@ from softswitch.api import DefaultAction, Entry, MeterConfig, TableInfo
 from softswitch.p4runtime.action_codec import ActionCodec, Choice
 from softswitch.p4runtime.errors import Code, P4RuntimeError, invalid, unimplemented
 from softswitch.p4runtime.match import KeyCodec
-from softswitch.p4runtime.p4info import P4InfoIndex
+from softswitch.p4runtime.p4info import P4InfoIndex, match_kind
 from softswitch.p4runtime.profile_codec import ProfileCodec
+from softswitch.wire_plan import WireTable
 
 _BURST_LIMIT = (1 << 32) - 1
 
@@ -119,6 +120,24 @@ class TableCodec:
         key = self.key.decode(message.match)
         self.key.check_priority(message.priority)
         return key, message.priority
+
+    def wire_table(self) -> WireTable:
+        """What the data plane needs to read entries of this table from serialized messages."""
+        return WireTable(
+            name=self.name,
+            table_id=self.table_id,
+            # A modification without a configuration also resets the direct meter.
+            modify=not self.has_meter,
+            fields={
+                f.name: (f.id, match_kind(f))
+                for f in self._index.tables[self.table_id].match_fields
+            },
+            actions={
+                action.action_id: (action.name, action.param_ids)
+                for action in self._actions.values()
+                if action.in_entries
+            },
+        )
 
     def encode(self, entry: Entry, message: p4rt.TableEntry) -> None:
         """Fill in what an entry was written with; counters and times are the caller's business."""

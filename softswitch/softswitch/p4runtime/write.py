@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
@@ -35,16 +35,25 @@ class Writer:
         self._pipeline = pipeline
         self._dataplane = dataplane
 
-    def apply(self, updates: Iterable[p4rt.Update]) -> None:
+    def apply(self, updates: Sequence[p4rt.Update], request: bytes = b"") -> None:
         """Attempt every update, in order; when this returns, the data plane has all of them.
 
+        `request`: the serialized message that the updates are from, if there is one; the data plane
+        then carries out the plain ones by itself, and leaves us those that need a closer look.
         EntityErrors, with the outcome of each, if any failed (CONTINUE_ON_ERROR).
         """
         outcomes: list[P4RuntimeError | None] = []
         failed = False
-        for update in updates:
+        plan = self._pipeline.bulk_plan(self._dataplane) if request else None
+        at = 0
+        while len(outcomes) < len(updates):
+            if plan is not None:
+                done, at = self._dataplane.bulk_write(plan, request, at, len(outcomes) > 0)
+                outcomes += [None] * done
+                if len(outcomes) == len(updates):
+                    break
             try:
-                self._apply(update)
+                self._apply(updates[len(outcomes)])
             except P4RuntimeError as error:
                 outcomes.append(error)
                 failed = True

@@ -25,6 +25,9 @@ class FakeDataplane:
         self.idle: queue.Queue[list[tuple[str, Entry]]] = queue.Queue()
         self.digests: queue.Queue[list[Digest]] = queue.Queue()
 
+    def bulk_plan(self, tables: object) -> None:
+        """Every update goes the long way, whose checks these tests are about."""
+
     def load(self, program: FakeProgram) -> None:
         self.program = program
         self.loads += 1
