@@ -14,9 +14,9 @@ from pathlib import Path
 from topo.signals import Ended, handle_signals
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("slow_path", "conntrack", "install", "forwarding", "packet_rate", "entries")
+NAMES = ("slow_path", "conntrack", "install", "forwarding", "packet_rate", "entries", "offloads")
 #: What several benchmarks are called together.
-GROUPS = {"forwarding": ("packet_rate", "forwarding", "entries")}
+GROUPS = {"forwarding": ("packet_rate", "forwarding", "offloads", "entries")}
 #: Set for the process that runs in the private namespaces, so that it does not make its own.
 MARK = "P4CT_BENCH_PRIVATE"
 

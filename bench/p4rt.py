@@ -4,6 +4,7 @@ the target."""
 
 from __future__ import annotations
 
+import ipaddress
 import queue
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -75,15 +76,22 @@ class Program:
         return rows
 
     def _host(self, number: int) -> p4rt.Update:
+        return self._route((FIRST_TARGET + number).to_bytes(4, "big"), OUT_PORT)
+
+    def host(self, address: str, port: int) -> p4rt.Update:
+        """The row of one_table.p4 that sends an IPv4 address to a port."""
+        return self._route(ipaddress.ip_address(address).packed, port)
+
+    def _route(self, address: bytes, port: int) -> p4rt.Update:
         table = self.p4info.tables[0]
         update = p4rt.Update(type=p4rt.Update.INSERT)
         entry = update.entity.table_entry
         entry.table_id = table.preamble.id
         match = entry.match.add(field_id=1)
-        match.exact.value = (FIRST_TARGET + number).to_bytes(4, "big")
+        match.exact.value = address
         forward = next(a for a in self.p4info.actions if a.preamble.alias == "forward")
         entry.action.action.action_id = forward.preamble.id
-        entry.action.action.params.add(param_id=1, value=bytes([OUT_PORT]))
+        entry.action.action.params.add(param_id=1, value=bytes([port]))
         return update
 
 

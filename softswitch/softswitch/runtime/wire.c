@@ -268,12 +268,9 @@ static bool table_entry(struct update *u, struct ss_switch *sw, const struct ss_
     u->prefix = 0;
     while (again.p < again.end) {
         uint64_t number;
-        varint(&again, &tag);
-        if ((tag & 7) == 0) {
-            varint(&again, &number);
-            continue;
-        }
-        bytes(&again, &inner);
+        if (!varint(&again, &tag) ||
+            !((tag & 7) == 0 ? varint(&again, &number) : bytes(&again, &inner)))
+            return false;
         if (tag == 0x12 && !match_field(u, plan, inner, &given, key_words, masks))
             return false;
     }
