@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 
@@ -15,6 +16,8 @@ from softswitch.p4runtime.errors import P4RuntimeError
 
 QUEUE_LIMIT = 8192
 """Packet-ins and notifications that wait for a slow client; more are dropped and counted."""
+QUEUE_BYTES = 32 << 20
+"""Their bytes: 8192 frames of 64 KB would be half a gigabyte for each client."""
 CONTROL_LIMIT = 1024
 """Arbitration updates and errors beyond that; a client that lets so many wait is cut off."""
 
@@ -33,6 +36,7 @@ class StreamSession(Client):
         self.error: P4RuntimeError | None = None
         self._changed = threading.Condition()
         self._queue: deque[bytes] = deque()
+        self._bytes = 0
         self._closed = False
 
     def send(self, message: p4rt.StreamMessageResponse) -> None:
@@ -51,7 +55,13 @@ class StreamSession(Client):
         """Queue serialized packet-ins or notifications; returns how many found no room."""
         with self._changed:
             room = 0 if self._closed else max(0, QUEUE_LIMIT - len(self._queue))
-            self._queue.extend(messages[:room] if room < len(messages) else messages)
+            length = sum(map(len, messages))
+            if self._bytes + length > QUEUE_BYTES:
+                fits = accumulate(map(len, messages), initial=self._bytes)
+                room = min(room, sum(1 for end in fits if end <= QUEUE_BYTES) - 1)
+            taken = messages[:room] if room < len(messages) else messages
+            self._bytes += length if taken is messages else sum(map(len, taken))
+            self._queue.extend(taken)
             self._changed.notify()
             lost = max(0, len(messages) - room)
             first = lost and not self.dropped
@@ -76,4 +86,5 @@ class StreamSession(Client):
                 if not self._queue:
                     return
                 batch, self._queue = self._queue, deque()
+                self._bytes = 0
             yield from batch

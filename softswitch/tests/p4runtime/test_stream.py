@@ -14,7 +14,12 @@ from p4rt_stubs.p4.config.v1 import p4info_pb2 as p4info
 from p4rt_stubs.p4.v1 import p4runtime_pb2 as p4rt
 from softswitch.api import Entry
 from softswitch.p4runtime.packet_io import PacketInCodec, PacketOutCodec
-from softswitch.p4runtime.session import CONTROL_LIMIT, QUEUE_LIMIT, StreamSession
+from softswitch.p4runtime.session import (
+    CONTROL_LIMIT,
+    QUEUE_BYTES,
+    QUEUE_LIMIT,
+    StreamSession,
+)
 
 from .client import Uint, match
 from .conftest import World
@@ -288,3 +293,17 @@ def test_capabilities(world: World) -> None:
     with pytest.raises(grpc.RpcError) as error:
         world.client.stub.Capabilities(p4rt.CapabilitiesRequest(device_id=4))
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_bytes_that_wait_are_bounded() -> None:
+    slow = StreamSession("slow", lambda: None)
+    large = bytes(QUEUE_BYTES // 4)
+    assert slow.offer([large] * 3) == 0
+    assert slow.offer([large, large, b"x"]) == 2
+    assert slow.dropped == 2
+    slow.close()
+    assert list(slow.messages()) == [large] * 4
+    again = StreamSession("again", lambda: None)
+    assert again.offer([large] * 4) == 0
+    assert next(again.messages()) == large  # what is under way no longer waits
+    assert again.offer([large] * 4) == 0
