@@ -74,6 +74,33 @@ def conntrack_flush(socket: Path, filter: tuple[str, ...], as_json: bool) -> Non
     show_answer(answer, as_json, show.flushed)
 
 
+@conntrack.command("set", context_settings=CONTEXT)
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--zone", type=click.IntRange(0, 65535), help="Of this zone alone.")
+@json_option
+@click.pass_obj
+def conntrack_set(socket: Path, settings: tuple[str, ...], zone: int | None, as_json: bool) -> None:
+    """Change or show timeouts and limits.
+
+    The names are those of the configuration file, which stays as it is. A timeout holds from a
+    connection's next packet on, a limit for new connections; limit 0 is none.
+
+    \b
+    Examples:
+      p4ct conntrack set
+      p4ct conntrack set --zone 5 udp=10 connections=50000
+    """
+    values: dict[str, float] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise BadInput(f"'{setting}' is not NAME=NUMBER, for example udp=10") from None
+    answer = ask(socket, "conntrack-set", {"values": values, "zone": zone})
+    show_answer(answer, as_json, show.settings)
+
+
 @conntrack.command(
     "sources", context_settings=CONTEXT, epilog=FILTER_HELP.format(command="sources")
 )

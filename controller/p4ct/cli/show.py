@@ -19,6 +19,7 @@ __all__ = [
     "moved",
     "pending",
     "records",
+    "settings",
     "sources",
     "stateless",
     "stats",
@@ -183,6 +184,14 @@ def sources(found: list[dict[str, Any]]) -> None:
     for item in found:
         numbers = f"{item['connections']:>11}  {item['unreplied']:>9}  {item['zone']:>5}"
         click.echo(f"{numbers}  {item['address']}")
+
+
+def settings(answer: dict[str, Any]) -> None:
+    """Timeouts in seconds and limits, one a line."""
+    for name, value in answer["timeouts"].items():
+        click.echo(f"{name}={value:g}")
+    for name, value in answer["limits"].items():
+        click.echo(f"{name}={value or '0 (no limit)'}")
 
 
 def stats(answer: dict[str, Any]) -> None:

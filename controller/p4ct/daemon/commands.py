@@ -11,7 +11,7 @@ import msgspec
 
 from p4ct.conntrack import Connection
 from p4ct.conntrack.format_dpctl import dpctl_line
-from p4ct.daemon import operations, transfer, uplinks, views
+from p4ct.daemon import operations, settings, transfer, uplinks, views
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.select import Selection
 from p4ct.daemon.sources import largest
@@ -62,6 +62,13 @@ class SourcesArguments(Filter, forbid_unknown_fields=True):
     """`most`: sources in the answer."""
 
     most: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
+
+
+class SetArguments(msgspec.Struct, forbid_unknown_fields=True):
+    """`values`: timeouts and limits by name; none of them: only show. `zone` None: general."""
+
+    values: dict[str, float] = {}
+    zone: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -140,6 +147,15 @@ async def conntrack_import(controller: Controller, arguments: ImportArguments) -
     except transfer.TransferError as error:
         raise CommandError(str(error)) from None
     return await operations.take_in(controller, chosen, arguments.total)
+
+
+async def conntrack_set(controller: Controller, arguments: SetArguments) -> Any:
+    """Change timeouts and limits while connections live; answers with all that hold then."""
+    try:
+        settings.change(controller.tracker, arguments.zone, arguments.values)
+    except settings.SettingError as error:
+        raise CommandError(str(error)) from None
+    return settings.settings(controller.tracker, arguments.zone)
 
 
 async def conntrack_stats(controller: Controller, _: Nothing) -> Any:
@@ -340,6 +356,7 @@ COMMANDS: dict[str, _Command] = {
     "conntrack-export": _Command(Filter, conntrack_export, counters=True),
     "conntrack-flush": _Command(Filter, conntrack_flush),
     "conntrack-import": _Command(ImportArguments, conntrack_import),
+    "conntrack-set": _Command(SetArguments, conntrack_set),
     "conntrack-sources": _Command(SourcesArguments, conntrack_sources),
     "conntrack-stats": _Command(Nothing, conntrack_stats),
     "offload-list": _Command(Nothing, offload_list, counters=True),
