@@ -37,11 +37,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, under a minute")
     parser.add_argument("--only", choices=NAMES, action="append", help="this one (repeatable)")
     parser.add_argument(
+        "--subject",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="packet_rate: only subjects with this in their name (repeatable); needs --output",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         help="folder of the JSON files (default bench/results, build/bench/results with --quick)",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.subject and arguments.output is None and not arguments.quick:
+        parser.error("--subject leaves results incomplete: say with --output where they go")
+    return arguments
 
 
 def enter_private_namespace() -> None:
@@ -72,7 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.only or GROUPS.get(arguments.group, NAMES):
         try:
             result = carry_out(
-                name, Run(arguments.quick, lambda text, n=name: progress(f"{n}: {text}"))
+                name,
+                Run(
+                    arguments.quick,
+                    lambda text, n=name: progress(f"{n}: {text}"),
+                    tuple(arguments.subject),
+                ),
             )
         except BenchFailed as error:
             end_progress()

@@ -21,10 +21,19 @@ class BenchFailed(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """Settings of one run. `quick`: smaller and shorter, for a first look and for tests."""
+    """Settings of one run.
+
+    `quick`: smaller and shorter, for a first look and for tests. `subjects`: only those whose names
+    have one of these words in them; all if there are none.
+    """
 
     quick: bool
     progress: Callable[[str], None]
+    subjects: tuple[str, ...] = ()
+
+    def wanted(self, subject: str) -> bool:
+        """Whether a subject takes part."""
+        return not self.subjects or any(word in subject for word in self.subjects)
 
     def pick(self, full: int, quick: int) -> int:
         """One of two sizes."""
