@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from p4ct.conntrack import Connection, Event, Tracker
+from p4ct.conntrack import Tracker
 from p4ct.daemon.collector import Collector
 from p4ct.packet.build import tcp_frame
 from p4ct.packet.parse import Packet, parse
@@ -134,13 +134,13 @@ class Bench:
         self.tracker = Tracker(max_connections=room)
         self._collector = Collector(lambda: len(self.tracker))
         self._collector.start()
-        self.tracker.on_event = self._event
         self.traffic = Traffic()
         self.now = 1000.0
 
-    def _event(self, event: Event, connection: Connection, now: float) -> None:
-        if event is Event.NEW:
-            self._collector.connection_made()
+    def end(self) -> None:
+        """The next one begins with nothing frozen."""
+        self._collector.stop()
+        gc.unfreeze()
 
     def punt(self, pkt: Packet, zone: int = ZONE) -> None:
         """ct(commit)."""
@@ -204,6 +204,7 @@ def packets_and_connections(run: Run, measured: Measured) -> None:
         bench.now += 121.0  # longer than TIME_WAIT
         while len(bench.tracker) > live:
             bench.tracker.expire(bench.now, BUDGET)
+    bench.end()
 
 
 def tick(bench: Bench, pauses: Pauses, name: str) -> float:
@@ -252,6 +253,7 @@ def memory_and_pauses(run: Run, measured: Measured) -> None:
         pauses.timed("tick that destroys", lambda: tracker.expire(bench.now, BUDGET))
     for name, seconds in pauses.longest.items():
         measured.add(PAUSE, name, "ms", seconds * 1e3)
+    bench.end()
 
 
 def measure(run: Run) -> Measured:
@@ -265,6 +267,5 @@ def measure(run: Run) -> Measured:
     measured = Measured(settings, bases=())
     for part in (memory_and_pauses, packets_and_connections):
         part(run, measured)
-        gc.unfreeze()
         gc.collect()
     return measured

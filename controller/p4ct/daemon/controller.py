@@ -154,6 +154,7 @@ class Controller:
                 task.result()  # a task that ended by itself failed: say how
             await self._finish_rounds()
         finally:
+            self._collector.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -327,7 +328,6 @@ class Controller:
         self.events.conntrack(event, connection, now)
         if event is Event.NEW:
             self.connections_seen += 1
-            self._collector.connection_made()
         elif event is Event.DESTROY:
             self.manager.connection_gone(connection)
         elif event is Event.MARK:

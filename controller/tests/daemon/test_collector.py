@@ -17,19 +17,27 @@ def thaw() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_every_step_the_old_are_frozen() -> None:
+def visited(items: list[list[int]]) -> int:
+    known = {id(item) for item in gc.get_objects()}
+    return sum(id(item) in known for item in items)
+
+
+def test_what_a_full_collection_leaves_is_not_visited_again() -> None:
     live: list[list[int]] = []
-    collector = Collector(lambda: len(live), step=100)
-    for _ in range(250):
+    collector = Collector(lambda: len(live), few=100)
+    collector.start()
+    try:
+        live += [[0] for _ in range(99)]
+        gc.collect()
+        assert visited(live) == 99  # few: they may still be garbage some day
         live.append([0])
-        collector.connection_made()
-    visited = {id(item) for item in gc.get_objects()}
-    assert [id(item) in visited for item in live] == [False] * 200 + [True] * 50
-    assert gc.get_freeze_count() > 200
-
-
-def test_nothing_is_frozen_while_there_are_few() -> None:
-    collector = Collector(lambda: 99, step=100)
-    for _ in range(1000):
-        collector.connection_made()
-    assert gc.get_freeze_count() == 0
+        gc.collect(1)
+        assert visited(live) == 100
+        gc.collect()
+        assert visited(live) == 0
+        live += [[0] for _ in range(50)]
+        assert visited(live) == 50
+    finally:
+        collector.stop()
+    gc.collect()
+    assert visited(live) == 50
