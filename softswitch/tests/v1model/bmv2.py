@@ -56,17 +56,29 @@ class Bmv2:
         self._sent: dict[int, Sent] = {}
         self._came = threading.Event()
         self._next_id = 1
+        self._broken: grpc.RpcError | None = None
+        self._end = time.monotonic() + PATIENCE_S
         self._stream = data.stream_stream(
             "/p4.bm.DataplaneInterface/PacketStream",
             request_serializer=PacketStreamRequest.SerializeToString,
             response_deserializer=PacketStreamResponse.FromString,
         )
 
-    def _read(self) -> None:
-        with contextlib.suppress(grpc.RpcError):  # the switch is killed in the end
-            for got in self._stream(iter(self._requests.get, None)):
+    def _open(self) -> None:
+        """A stream with a queue of its own: gRPC goes on reading the queue of one that ended."""
+        self._broken = None
+        self._came.clear()
+        self._requests = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(self._requests,), daemon=True).start()
+
+    def _read(self, requests: queue.SimpleQueue[object]) -> None:
+        try:
+            for got in self._stream(iter(requests.get, None), wait_for_ready=True):
                 self._sent[got.id].append((got.port, got.packet))
                 self._came.set()
+        except grpc.RpcError as error:  # also when the switch is killed in the end
+            self._broken = error
+            self._came.set()
 
     def push(self, config: bytes, p4info: str) -> None:
         request = p4.SetForwardingPipelineConfigRequest(
@@ -75,7 +87,7 @@ class Bmv2:
         request.config.p4_device_config = config
         text_format.Parse(p4info, request.config.p4info)
         self._stub.SetForwardingPipelineConfig(request, timeout=PATIENCE_S)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._open()
 
     def write(self, entities: Sequence[p4.Entity]) -> None:
         request = p4.WriteRequest()
@@ -90,9 +102,13 @@ class Bmv2:
             out += self._send(frames[at : at + BATCH], QUIET_S)
         return out
 
-    def send_one(self, port: int, frame: bytes) -> Sent:
+    def send_one(self, port: int, frame: bytes, quiet_s: float = LONG_QUIET_S) -> Sent:
         """With more patience: a busy machine may have delayed what a batch caused."""
-        return self._send([(port, frame)], LONG_QUIET_S)[0]
+        return self._send([(port, frame)], quiet_s)[0]
+
+    def confirms(self, port: int, frame: bytes, expected: Sent) -> bool:
+        """Does the frame, sent again by itself, cause this? Asked with growing patience."""
+        return any(self.send_one(port, frame, quiet) == expected for quiet in (0.4, 2.0, 6.0))
 
     def _send(self, frames: Sequence[tuple[int, bytes]], quiet_s: float) -> list[Sent]:
         first = self._next_id
@@ -101,8 +117,17 @@ class Bmv2:
             self._sent[i] = []
             packet = PacketStreamRequest(id=i, device_id=0, port=port, packet=frame)  # type: ignore[call-arg]
             self._requests.put(packet)
-        while self._came.wait(quiet_s if first > 1 else LONG_QUIET_S):
+        if first == 1:  # the stream has to come up
+            self._came.wait(PATIENCE_S)
+        while self._came.wait(quiet_s):
             self._came.clear()
+        if self._broken is not None:
+            if first > 1 or "not ready" not in str(self._broken) or time.monotonic() > self._end:
+                raise RuntimeError(f"{SWITCH} ended the stream of packets: {self._broken}")
+            time.sleep(0.1)  # BMv2 listens before it takes packets
+            self._next_id = 1
+            self._open()
+            return self._send(frames, quiet_s)
         found = [self._sent[i] for i in range(first, self._next_id)]
         return [sorted(sent) for sent in found]
 
@@ -117,7 +142,8 @@ def bmv2(program: Path, cpu_port: int) -> Iterator[Bmv2]:
         command += ["--cpu-port", str(cpu_port)]
         switch = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            _wait(switch, control)
+            for port in (control, data):
+                _wait(switch, port)
             with (
                 grpc.insecure_channel(f"127.0.0.1:{control}") as control_channel,
                 grpc.insecure_channel(f"127.0.0.1:{data}") as data_channel,

@@ -47,7 +47,8 @@ def varbits(rng: random.Random) -> bytes:
     value = rng.randbytes(8)
     for _ in range(rng.randrange(1, 4)):
         bits = rng.choice([8, 16, 16, 16, 24, 64, 64, 72, 9, 0])
-        out += bytes([bits]) + rng.choice([value, rng.randbytes(9)])[: bits // 8]
+        chosen = rng.choice([value, rng.randbytes(9)])[: bits // 8]
+        out += bytes([bits]) + chosen.replace(b"\0", b"\1")  # see test_varbits
     if rng.random() < 0.6:
         out += b"\0"
     return cut(rng, out + rng.randbytes(rng.randrange(5)))
@@ -143,9 +144,8 @@ def test_the_same_as_bmv2(run: Runner, name: str) -> None:
         assert any(theirs), "BMv2 sent nothing at all"
         for (port, frame), expected in zip(frames, theirs, strict=True):
             got = sorted(through(plane, frame, port))
-            if got != expected:
-                expected = judge.send_one(port, frame)
-            assert got == expected, f"seed {seed}, port {port}, frame {frame.hex()}"
+            what = f"seed {seed}, port {port}, frame {frame.hex()}"
+            assert got == expected or judge.confirms(port, frame, got), f"{what}: {got} {expected}"
 
 
 @pytest.mark.parametrize("name", CASES)
