@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 # start; packets and bytes of the original direction, of the reply
 _COUNTERS = Struct("<d4Q")
 _TCP_OFFSET = _COUNTERS.size
-#: The most connections that are unpacked at a time, if nothing else is said.
-WORKING_SET = 65536
+#: The most connections that are unpacked at a time, if nothing else is said. Their objects come and
+#: go in equal numbers, which the garbage collector does not see: it finds them all in its youngest
+#: generation one day, and takes some 10 ms for so many.
+WORKING_SET = 8192
 
 
 class Numbers:
