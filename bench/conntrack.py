@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from p4ct.conntrack import Tracker
+from p4ct.conntrack import Connection, Event, Tracker
 from p4ct.daemon.collector import Collector
 from p4ct.packet.build import tcp_frame
 from p4ct.packet.parse import Packet, parse
@@ -134,8 +134,13 @@ class Bench:
         self.tracker = Tracker(max_connections=room)
         self._collector = Collector(lambda: len(self.tracker))
         self._collector.start()
+        self.tracker.on_event = self._event
         self.traffic = Traffic()
         self.now = 1000.0
+
+    def _event(self, event: Event, connection: Connection, now: float) -> None:
+        if event is Event.NEW:
+            self._collector.connection_made()
 
     def end(self) -> None:
         """The next one begins with nothing frozen."""

@@ -25,6 +25,7 @@ class Collector:
     def __init__(self, live: Callable[[], int], few: int = FEW) -> None:
         self._live = live
         self._few = few
+        self._made = 0
 
     def start(self) -> None:
         """What is there before the first connection is frozen as well: modules, mostly."""
@@ -35,6 +36,14 @@ class Collector:
     def stop(self) -> None:
         """Collect as usual from now on; what was frozen stays so."""
         gc.callbacks.remove(self._collected)
+
+    def connection_made(self) -> None:
+        """A connection was made: each `few` of them are collected before they are too many."""
+        self._made += 1
+        if self._made >= self._few:
+            self._made = 0
+            if self._live() >= self._few:
+                gc.collect()
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         if phase == "stop" and info["generation"] == 2 and self._live() >= self._few:

@@ -328,6 +328,7 @@ class Controller:
         self.events.conntrack(event, connection, now)
         if event is Event.NEW:
             self.connections_seen += 1
+            self._collector.connection_made()
         elif event is Event.DESTROY:
             self.manager.connection_gone(connection)
         elif event is Event.MARK:

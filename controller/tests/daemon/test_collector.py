@@ -37,7 +37,11 @@ def test_what_a_full_collection_leaves_is_not_visited_again() -> None:
         assert visited(live) == 0
         live += [[0] for _ in range(50)]
         assert visited(live) == 50
+        for _ in range(100):
+            collector.connection_made()
+        assert visited(live) == 0
     finally:
         collector.stop()
+    live += [[0]]
     gc.collect()
-    assert visited(live) == 50
+    assert visited(live) == 1
