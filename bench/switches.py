@@ -68,6 +68,8 @@ class Bridge(Subject):
             for name in (IN, OUT):
                 run("ip", "link", "set", name, "master", "bench-bridge")
             run("bridge", "fdb", "replace", SINK_MAC, "dev", OUT, "master", "static")
+            # The bridge is a station as well; it would announce itself among the frames.
+            Path("/proc/sys/net/ipv6/conf/bench-bridge/disable_ipv6").write_text("1")
             run("ip", "link", "set", "bench-bridge", "up")
             yield self
         finally:
