@@ -163,14 +163,20 @@ class Bench:
 
     def fill(self, live: int, pauses: Pauses) -> None:
         """Open connections, one in SHARE of them in the zone that is flushed later."""
-        traffic, clock = self.traffic, time.thread_time
         for number in range(live):
-            zone = ZONE if number % SHARE else FLUSHED_ZONE
             self.now += GAP
-            for pkt in traffic.opening(number):
-                start = clock()
-                self.punt(pkt, zone)
-                pauses.take("packet", clock() - start)
+            self._take(self.traffic.opening(number), number, pauses, "packet")
+
+    def use(self, number: int, pauses: Pauses) -> None:
+        """Data on a connection that is open."""
+        self._take(self.traffic.data(number), number, pauses, "established packet")
+
+    def _take(self, packets: Iterator[Packet], number: int, pauses: Pauses, name: str) -> None:
+        zone = ZONE if number % SHARE else FLUSHED_ZONE
+        for pkt in packets:
+            start = time.thread_time()
+            self.punt(pkt, zone)
+            pauses.take(name, time.thread_time() - start)
 
 
 def resident() -> int:
@@ -233,6 +239,11 @@ def memory_and_pauses(run: Run, measured: Measured) -> None:
     bench.expect(live)
     measured.add("memory", "one connection", "bytes", (resident() - before) / live)
     tracker = bench.tracker
+
+    run.progress("packets of connections in random order")
+    order = random.Random(1)
+    for _ in range(run.pick(300_000, 5_000)):
+        bench.use(order.randrange(live), pauses)
 
     run.progress("ticks")
     for _ in range(1000):

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 # start; packets and bytes of the original direction, of the reply
 _COUNTERS = Struct("<d4Q")
 _TCP_OFFSET = _COUNTERS.size
-#: The most connections that are unpacked at a time, if nothing else is said. Their objects come and
-#: go in equal numbers, which the garbage collector does not see: it finds them all in its youngest
-#: generation one day, and takes some 10 ms for so many.
-WORKING_SET = 8192
+#: The most connections that are unpacked at a time, if nothing else is said: a kilobyte each.
+WORKING_SET = 65536
 
 
 class Numbers:
@@ -58,19 +56,28 @@ class Numbers:
         )
         return counters if self.tcp is None else counters + self.tcp.pack()
 
+    def load(self, packed: bytes) -> None:
+        """Become what `pack` packed; the objects stay."""
+        (
+            self.start,
+            self.original_packets,
+            self.original_bytes,
+            self.reply_packets,
+            self.reply_bytes,
+        ) = _COUNTERS.unpack_from(packed)
+        if len(packed) == _TCP_OFFSET:
+            self.tcp = None
+        else:
+            tcp = self.tcp
+            if tcp is None:
+                tcp = self.tcp = TcpTrack()
+            tcp.load(packed, _TCP_OFFSET)
+
 
 def unpack(packed: bytes) -> Numbers:
     """The inverse of `Numbers.pack`."""
     numbers = Numbers(0.0)
-    (
-        numbers.start,
-        numbers.original_packets,
-        numbers.original_bytes,
-        numbers.reply_packets,
-        numbers.reply_bytes,
-    ) = _COUNTERS.unpack_from(packed)
-    if len(packed) > _TCP_OFFSET:
-        numbers.tcp = TcpTrack.unpack(packed, _TCP_OFFSET)
+    numbers.load(packed)
     return numbers
 
 
@@ -118,11 +125,27 @@ class WorkingSet:
         return numbers
 
     def unpack(self, conn: Connection) -> Numbers:
-        """The unpacked numbers of a connection, for use until the next one is unpacked."""
+        """The unpacked numbers of a connection, for use until the next one is unpacked.
+
+        When all places are taken the objects go from one connection to the other: new ones would
+        be as many for the garbage collector to visit, though as many have gone.
+        """
         numbers = conn.numbers
         if isinstance(numbers, Numbers):
             return numbers
-        return self.enter(conn, unpack(numbers))
+        hand = self._hand
+        if self._free or len(self._places) < self.size or not conn.alive:
+            return self.enter(conn, unpack(numbers))
+        other = self._places[hand]
+        assert other is not None, "a place without a connection is free"
+        handed = other.numbers
+        assert isinstance(handed, Numbers), "who has a place is unpacked"
+        other.numbers = handed.pack()
+        handed.load(numbers)
+        conn.numbers = handed
+        self._places[hand] = conn
+        self._hand = hand + 1 if hand + 1 < self.size else 0
+        return handed
 
     def leave(self, conn: Connection) -> None:
         """A connection has ended; its last numbers stay with whoever still holds it."""

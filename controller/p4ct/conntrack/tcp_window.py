@@ -136,11 +136,9 @@ class TcpTrack:
             self.last_dir | self.watched << 1,
         )
 
-    @classmethod
-    def unpack(cls, packed: bytes, offset: int = 0) -> TcpTrack:
-        """The inverse of `pack`, from the bytes at `offset`."""
-        tcp = cls()
-        one, two = tcp.sides
+    def load(self, packed: bytes, offset: int = 0) -> None:
+        """Become what `pack` packed into the bytes at `offset`; the objects stay."""
+        one, two = self.sides
         (
             one.end,
             one.maxend,
@@ -154,20 +152,19 @@ class TcpTrack:
             two.maxack,
             two.scale,
             two.flags,
-            tcp.last_seq,
-            tcp.last_ack,
-            tcp.last_end,
-            tcp.last_win,
-            tcp.retrans,
-            tcp.last_wscale,
-            tcp.last_flags,
+            self.last_seq,
+            self.last_ack,
+            self.last_end,
+            self.last_win,
+            self.retrans,
+            self.last_wscale,
+            self.last_flags,
             segment,
             bits,
         ) = _TRACK.unpack_from(packed, offset)
-        tcp.last_segment = _SEGMENTS[segment]
-        tcp.last_dir = bits & 1
-        tcp.watched = bits > 1
-        return tcp
+        self.last_segment = _SEGMENTS[segment]
+        self.last_dir = bits & 1
+        self.watched = bits > 1
 
     def forget_windows(self) -> None:
         """Segments went by unseen: learn both windows anew, and believe until then.
