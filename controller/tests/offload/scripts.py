@@ -13,8 +13,9 @@ A script has one step a line:
     wait 31
     show udp,orig=(src=10.0.0.1,…                                  a line of the dpctl format
 
-Packets: `tcp/FLAGS` (S, SA, A, FA, R …), `udp`, `ping/ID`, `pong/ID`, `sctp/CHUNK`, `proto/NUMBER`,
-and the errors `unreach` and `exceeded` (ICMP and ICMPv6). TCP numbers: each side begins at 1000.
+Packets: `tcp/FLAGS` (S, SA, A, FA, R …), `udp`, `udp/TOS`, `ping/ID`, `pong/ID`,
+`sctp/CHUNK`, `proto/NUMBER`, and the errors `unreach` and `exceeded` (ICMP and ICMPv6). TCP
+sequence numbers begin at 1000 on each side.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def frame_of(text: str, sender: str = "vm1") -> bytes:
         seq, ack = 1000 + (not flags & 2), 1001 if flags & 16 else 0
         return build.tcp_frame(**link, **ports, seq=seq, ack=ack, flags=flags)
     if kind == "udp":
-        return build.udp_frame(**link, sport=int(sport), dport=int(dport), payload=b"datagram")
+        return build.udp_frame(
+            **link, sport=int(sport), dport=int(dport), payload=b"datagram", tos=int(what or 0)
+        )
     if kind in ("ping", "pong"):
         return build.icmp_echo_frame(**link, identifier=int(what), reply=kind == "pong")
     if kind == "sctp":
@@ -87,7 +90,7 @@ def text_of(pkt: Packet) -> str:
     if pkt.proto == 6:
         return f"tcp/{''.join(k for k in 'SFRPA' if pkt.flags & FLAGS[k])} {with_ports}"
     if pkt.proto == 17:
-        return f"udp {with_ports}"
+        return f"udp{f'/{pkt.tos}' if pkt.tos else ''} {with_ports}"
     if pkt.proto == 132:
         number = pkt.frame[pkt.l4_offset + 12]
         name = next(name for name, chunk in CHUNKS.items() if chunk[0] == number)

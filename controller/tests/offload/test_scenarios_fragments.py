@@ -175,14 +175,16 @@ def test_fragments_of_a_connection_that_is_offloaded(v6: bool) -> None:
     assert played.world.by_hardware >= 6
 
 
-def test_fragments_that_flows_ask_for() -> None:
+def test_fragments_that_flows_ask_for(v6: bool) -> None:
     """`nw_frag` says what to do with fragments that no ct() has put together."""
     text = """
         table=0,priority=3,ip,in_port=vm1,nw_frag=later,actions=drop
         table=0,priority=2,udp,in_port=vm1,nw_frag=first,actions=ext
         table=0,priority=1,ip,in_port=ext,nw_frag=yes,actions=vm1
         """
-    there, back = datagram(), datagram("ext")
+    if v6:
+        text = text.replace(",ip,", ",ipv6,").replace(",udp,", ",udp6,")
+    there, back = datagram(v6=v6), datagram("ext", v6=v6)
     both(text, [("vm1", there, there[:1]), ("ext", back, back)])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conntrack scenarios as of Open vSwitch: FTP with a helper, with and without translation.
+"""Conntrack scenarios as of Open vSwitch: FTP and TFTP, with and without translation.
 
 Each is played with offload and without; docs/ovs-scenarios.md has the list.
 """
@@ -7,9 +7,11 @@ Each is played with offload and without; docs/ovs-scenarios.md has the list.
 from __future__ import annotations
 
 import pytest
+from p4ct.offload.manager import OffloadOptions
+from p4ct.packet import build
 
-from .ftp import OUTSIDE, End, Pair, control, line_of, policy
-from .model import SYN
+from .ftp import OUTSIDE, VPORT, End, Pair, control, line_of, policy
+from .model import IP, MAC, SYN, World, learn
 
 #: No translation; what is not announced does not come in.
 PLAIN = """
@@ -145,3 +147,39 @@ def test_translated(kind: str, version: int, command: str, way, n: int) -> None:
     flows = way(text, family)
     assert (flows == text) == (way is WAYS[0])
     both(kind, version, outside, flows, command)
+
+
+def tftp(flows: str, seen_client: str, *, enabled: bool) -> list[bytes]:
+    """A read request, and data and acknowledgements from another port; what arrived."""
+    world = World(policy=flows, options=OffloadOptions(enabled=enabled))
+    learn(world)
+    arrived: list[bytes] = []
+
+    def send(name: str, dst: str, ports: tuple[int, int], data: bytes, wanted: int = 1) -> None:
+        other = "ext" if name == "vm1" else "vm1"
+        del world.delivered[:]
+        frame = build.udp_frame(
+            eth_src=MAC[name], eth_dst=MAC[other], src=IP[name], dst=dst, sport=ports[0],
+            dport=ports[1], payload=data,
+        )  # fmt: skip
+        world.packet(frame, VPORT[name])
+        assert len(world.delivered) == wanted
+        arrived.extend(got for _, got in world.delivered)
+
+    send("ext", seen_client, (33333, 5000), b"\0\3\0\1data", wanted=0)
+    send("vm1", IP["ext"], (5000, 69), b"\0\1file\0octet\0")
+    send("ext", seen_client, (33333, 5001), b"\0\3\0\1data", wanted=0)
+    for _ in range(5):
+        send("ext", seen_client, (33333, 5000), b"\0\3\0\1data")
+        send("vm1", IP["ext"], (5000, 33333), b"\0\4\0\1")
+    assert (world.by_hardware > 0) == enabled
+    return arrived
+
+
+@pytest.mark.parametrize("outside", ["", OUTSIDE[4][1]], ids=["plain", "snat"])
+def test_tftp(outside: str) -> None:
+    flows = HELPED.replace("tcp,in_port=vm1", "udp,in_port=vm1").replace("alg=ftp", "alg=tftp")
+    if outside:
+        flows = policy(outside, "")
+    on, off = (tftp(flows, outside or IP["vm1"], enabled=enabled) for enabled in (True, False))
+    assert on == off

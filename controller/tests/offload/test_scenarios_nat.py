@@ -263,3 +263,9 @@ def test_the_same_tuple_translated_in_two_zones() -> None:
     script = exchange(own_seen="10.0.0.100,2000")
     other = exchange(own_seen="10.0.0.100,3000").replace("vm1", "vm2").replace("=>", "->")
     play(flows, f"{script}\n{other}\ncount orig-src=10.0.0.1 orig-sport=1000 = 2")
+
+
+def test_every_packet_keeps_its_dscp() -> None:
+    there = "{} 10.0.0.1,1000 > 10.0.0.3,80 => ext {} 10.0.0.100,1000 > 10.0.0.3,80"
+    lines = [f"vm1: {there}".replace("{}", f"udp/{tos}") for tos in (184, 40, 2, 255)]
+    play(snat("10.0.0.100"), exchange(own_seen="10.0.0.100,1000") + "\n" + "\n".join(lines))
