@@ -8,25 +8,21 @@ The exit code is 0 when every expectation holds.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 
-from topo import control, plan, processes
+from topo import plan
 from topo.conntrack import fragments, helpers
 from topo.hosts import Network
-from topo.main_job import clear_old_files, require_private_namespace
-from topo.report import Expectation, Report
-from topo.scenario.context import Context, Sizes, StepFailed
-from topo.scenario.operations import START_TIMEOUT, empty, shut_down
-from topo.scenario.steps import Step, carry_out
-from topo.signals import Ended, handle_signals, ignore_signals
+from topo.report import Report
+from topo.scenario.context import Context
+from topo.scenario.operations import empty
+from topo.scenario.steps import Step
+from topo.stage import play, stage_main
 
 CONFIG = plan.TOPO / "conntrack" / "p4ct.toml"
 REPORT = plan.BUILD / "conntrack.json"
 
 STEPS: tuple[tuple[str, Step], ...] = (
-    ("server for datagrams", fragments.serve),
     ("pings in fragments", fragments.pings),
     ("datagrams in fragments", fragments.udp),
     ("odd fragments", fragments.odd),
@@ -37,60 +33,24 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("FTP without a helper", helpers.without_helper),
     ("TFTP", helpers.tftp),
     ("waiting for the last connections to end", empty),
-    ("shutting down", shut_down),
 )
 
 
-def show(verdict: Expectation) -> None:
-    """Print a verdict."""
-    print(f"{'ok    ' if verdict.ok else 'FAILED'}  {verdict.name}: {verdict.detail}", flush=True)
+def hosts() -> Network:
+    """The three hosts of the main job, started."""
+    network = Network()
+    network.start()
+    return network
 
 
-def run(target: str) -> Report:
-    """Build everything, carry out the steps, take everything down; the report."""
-    started = time.monotonic()
-    report = Report(target)
-    clear_old_files()
-    REPORT.unlink(missing_ok=True)
-    services: list[processes.Service] = []
-    try:
-        network = Network()
-        network.start()
-        switch = processes.start_target(target)
-        services.append(switch)
-        controller = processes.controller(CONFIG)
-        services.append(controller)
-        context = Context(network, switch, controller, Sizes(), report, show)
-        controller.start()
-        controller.wait_ready(control.ready, START_TIMEOUT)
-        for name, step in STEPS:
-            carry_out(context, name, step)
-        report.duration_s = round(time.monotonic() - started, 1)
-        report.write(REPORT)
-    finally:
-        ignore_signals()
-        for service in reversed(services):
-            service.stop()
-    return report
+def nothing(_: Context) -> None:
+    """The hosts need nothing before the controller starts."""
 
 
-def main() -> int:
-    """Entry point; returns the exit code."""
-    handle_signals()
-    parser = argparse.ArgumentParser(prog="topo.conntrack.run")
-    parser.add_argument("--target", choices=("softswitch", "bmv2"), default="softswitch")
-    target = parser.parse_args().target
-    try:
-        require_private_namespace()
-        report = run(target)
-    except (processes.ProcessFailed, StepFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except Ended as ended:
-        return ended.code
-    print("\n".join(report.lines()))
-    return 0 if report.ok else 1
+def run_conntrack(target: str) -> Report:
+    """Everything from the first host to the report."""
+    return play(target, CONFIG, REPORT, hosts, nothing, STEPS, fragments.serve)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage_main("topo.conntrack.run", run_conntrack))
