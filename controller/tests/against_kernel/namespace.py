@@ -28,6 +28,10 @@ class CannotCompare(Exception):
     """This machine has not what the comparison needs; the text says what, and what to do."""
 
 
+class NotInstalled(CannotCompare):
+    """A program is missing that set-up installs, or names."""
+
+
 class Namespace:
     """`close` ends it; so does the end of the process. `path` names it for ip(8)."""
 
@@ -49,7 +53,7 @@ class Namespace:
         program = shutil.which(argv[0], path=os.environ.get("PATH", os.defpath) + _SBIN)
         if program is None:
             package = _PACKAGES.get(argv[0], argv[0])
-            raise CannotCompare(f"{argv[0]} is not installed (Debian: apt-get install {package})")
+            raise NotInstalled(f"{argv[0]} is not installed (Debian: apt-get install {package})")
         done = self.run(
             subprocess.run, [program, *argv[1:]], input=text, capture_output=True, text=True
         )

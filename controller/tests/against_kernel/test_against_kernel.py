@@ -19,7 +19,7 @@ from p4ct.packet.rewrite import translate
 from . import nat_traces
 from .campaign import Campaign
 from .kinds import KINDS
-from .namespace import CannotCompare
+from .namespace import CannotCompare, NotInstalled
 from .router import MARKS, Router
 from .subject import Subject
 
@@ -40,6 +40,8 @@ def kernel() -> None:
         )
     try:
         Router().close()
+    except NotInstalled as missing:
+        pytest.fail(str(missing))
     except CannotCompare as reason:
         pytest.skip(f"not compared with this kernel: {reason}")
 
