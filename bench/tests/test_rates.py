@@ -39,10 +39,7 @@ def test_all_flows_come_through(subject: Subject) -> None:
         check_path(1400, FLOWS, subject.to_router)
 
 
-def test_a_subject_that_does_not_know_the_flows_is_noticed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("bench.links.SETTLES", 0)
+def test_a_subject_that_does_not_know_the_flows_is_noticed() -> None:
     subject = P4Target(SOFTSWITCH, "one_table")
     with subject.running():
         subject.fill(FLOWS // 2)
