@@ -19,6 +19,10 @@ class BenchFailed(Exception):
     """A benchmark cannot be run, or what it measured was not what it meant to measure."""
 
 
+class SubjectEnded(BenchFailed):
+    """What is measured has ended by itself; its last words."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Settings of one run.
@@ -60,6 +64,12 @@ class Measured:
         """Note one sample of this round."""
         self.units[figure] = unit
         self.samples.setdefault((figure, subject), []).append(value)
+
+    def add_all(self, other: Measured) -> None:
+        """Take over the samples of another one."""
+        self.units.update(other.units)
+        for key, values in other.samples.items():
+            self.samples.setdefault(key, []).extend(values)
 
 
 def progress(line: str) -> None:

@@ -23,11 +23,11 @@ from bench.links import (
     run,
     send,
 )
-from bench.measure import BUILD, BenchFailed
+from bench.measure import BUILD, BenchFailed, SubjectEnded
 from bench.others import nft, open_vswitch
 from bench.p4rt import IN_PORT, OUT_PORT, Client, Program, requests
 from bench.targets import BMV2, SOFTSWITCH, START_TIMEOUT, service
-from topo.processes import Service, listening, own_command
+from topo.processes import Service, listening, own_command, tail
 
 BARE, BRIDGE, ROUTER, OVS = "bare forwarder", "bridge", "kernel router, conntrack", "ovs, conntrack"
 PORTS = {SOFTSWITCH: 9611, BMV2: 9612}
@@ -114,6 +114,7 @@ class P4Target(Subject):
         self.program = Program(program)
         self._filled = 0
         self._client: Client | None = None
+        self.process: Service | None = None
 
     def missing(self) -> str:
         if self.target == BMV2 and shutil.which("simple_switch_grpc") is None:
@@ -132,7 +133,7 @@ class P4Target(Subject):
 
     @contextmanager
     def running(self) -> Iterator[P4Target]:
-        process = service(self.target, self.command())
+        process = self.process = service(self.target, self.command())
         address = f"127.0.0.1:{PORTS[self.target]}"
         with ExitStack() as stack:
             stack.callback(process.stop)
@@ -142,7 +143,12 @@ class P4Target(Subject):
             self._client.push(self.program)
             self._client.write(requests(self.program.setting()))
             self._filled = 0
-            yield self
+            try:
+                yield self
+            except BenchFailed:
+                if process.running():
+                    raise
+                raise SubjectEnded(tail(process.log, 1).strip()) from None
 
     def fill(self, flows: int) -> None:
         assert self._client is not None

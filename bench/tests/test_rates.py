@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench import packet_rate
 from bench.links import Trial, check_path, links, lossless, send
-from bench.measure import BenchFailed
+from bench.measure import BenchFailed, Measured, Run
 from bench.switches import Bare, Bridge, P4Target, Subject
 from bench.targets import SOFTSWITCH
 
@@ -45,6 +46,30 @@ def test_a_subject_that_does_not_know_the_flows_is_noticed() -> None:
         subject.fill(FLOWS // 2)
         with pytest.raises(BenchFailed, match="came through"):
             check_path(64, FLOWS)
+
+
+def test_a_round_is_repeated_if_the_subject_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = P4Target(SOFTSWITCH, "one_table")
+    rounds = 0
+
+    def end(*_: object) -> tuple[Trial, float]:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 2:
+            assert subject.process is not None
+            subject.process.stop()
+            raise BenchFailed("nothing came through")
+        return Trial(100, 100, 1.0, 0.5), 100.0
+
+    monkeypatch.setattr(packet_rate, "lossless", end)
+    monkeypatch.setattr(packet_rate, "plan_of", lambda *_: {1: [64], 7: [64]})
+    measured = Measured({}, ())
+    packet_rate.with_another_try(subject, Run(True, lambda _: None), measured, "round 1")
+    assert rounds == 4
+    assert measured.samples["lossless, 64 bytes, 1 entries", subject.name] == [100.0]
+    assert [note.startswith(f"{subject.name} ended in round 1") for note in measured.notes] == [
+        True
+    ]
 
 
 def test_the_generator_keeps_its_rate_and_counts_what_it_sent() -> None:
