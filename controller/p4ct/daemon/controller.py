@@ -22,9 +22,9 @@ from p4ct.daemon.switch import ProgramFiles, Switch
 from p4ct.eswitch.entries import CtKey, EswitchError, FlowKey, PuntInfo
 from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager
+from p4ct.offload.readings import refresh
 from p4ct.offload.reconcile import reconcile
 from p4ct.offload.record import Record
-from p4ct.offload.rounds import refresh
 from p4ct.p4runtime.errors import TargetError
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.flow import Flow

@@ -12,16 +12,12 @@ from collections.abc import Callable, Sequence
 
 from p4ct.eswitch.entries import Delete, EntryError, EswitchPort, FlowEntry, Insert, Op
 from p4ct.offload import reasons
+from p4ct.offload.answers import refuse_to_forget, refuse_to_guess
+from p4ct.offload.cells import free_paths, zero_unknown
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.next_hops import next_hop_row
 from p4ct.offload.record import RecordState
-from p4ct.offload.rounds import (
-    free_paths,
-    refuse_to_forget,
-    refuse_to_guess,
-    run_round,
-    zero_unknown,
-)
+from p4ct.offload.rounds import run_round
 from p4ct.offload.stateless import StatelessFlow
 
 __all__ = ["run_rounds"]

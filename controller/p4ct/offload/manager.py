@@ -10,27 +10,19 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from p4ct.conntrack import Connection, CtState, Direction, Tracker
 from p4ct.eswitch.entries import CtKey, FlowKey, PuntInfo
 from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
-from p4ct.offload.decide import (
-    TCP,
-    UDP,
-    eligible,
-    half_of,
-    is_half_closed,
-    marks_of,
-    must_leave,
-    own_direction,
-)
+from p4ct.offload.candidates import Candidate, Candidates, explain
+from p4ct.offload.decide import is_half_closed, must_leave
+from p4ct.offload.dependents import Dependents
+from p4ct.offload.idle_timeout import idle_timeout
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.paths import Paths
-from p4ct.offload.pending import PendingQueue
 from p4ct.offload.recheck import still_allowed
 from p4ct.offload.record import Half, L2Key, Leaving, Member, Record, RecordState
 from p4ct.offload.stateless import StatelessFlows
@@ -38,22 +30,10 @@ from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
 
-__all__ = ["Candidate", "OffloadManager", "OffloadOptions"]
-
+__all__ = ["OffloadManager", "OffloadOptions"]
 
 #: +rel alone is an ICMP error; a connection that a helper expected is +new or +est besides.
 _ABOUT = CtState.REL | CtState.NEW | CtState.EST
-
-RETRY_PERIOD = 1.0
-"""Seconds after which a refused connection is tried again (Linux's flowtable: about as often)."""
-
-
-@dataclass(slots=True)
-class Candidate:
-    """What is known of a connection that is not offloaded: one half for each direction."""
-
-    connection: Connection
-    halves: list[Half | None] = field(default_factory=lambda: [None, None])
 
 
 class OffloadManager:
@@ -76,14 +56,12 @@ class OffloadManager:
         self.paths = Paths(path_size)
         flows = options.flow_capacity if options.stateless else 0
         self.stateless = StatelessFlows(pipeline, flows, options.flow_timeout, self._wake)
-        self.pending: PendingQueue[Candidate] = PendingQueue()
+        self.candidates = Candidates(pipeline, options)
+        self.pending = self.candidates.pending
         self.by_key: dict[CtKey, Record] = {}
         self.records: dict[int, Record] = {}
         self.of_connection: dict[int, Record] = {}
-        self._candidates: dict[int, Candidate] = {}
-        #: Connection id -> when the switch may be asked again after it refused the entries.
-        self._refused: dict[int, float] = {}
-        self._by_mac: dict[tuple[int, bytes], set[Record]] = {}
+        self._stations: Dependents[Record] = Dependents()
 
         # Work for the next round.
         self.to_install: deque[Record] = deque()
@@ -197,77 +175,44 @@ class OffloadManager:
         connections: list[Connection],
         now: float,
     ) -> None:
-        if not self.options.enabled:
-            _explain(connections, reasons.DISABLED)
-            return
-        if now < self._refused.get(connections[0].id, 0.0):
-            return  # the reason stays what the switch said
-        helper = next((c.helper for c in connections if c.helper), "")
-        if helper:
-            _explain(connections, f"{reasons.HELPER}: {helper}")
-            return
-        half = half_of(pkt, in_vport, result, self.pipeline.ports)
-        primary = min(connections, key=lambda c: c.id)
-        candidate = self._candidates.get(primary.id)
-        if isinstance(half, str):
-            self.forget(primary)
-            _explain(connections, half)
-            return
-        if candidate is None:
-            candidate = self._candidates[primary.id] = Candidate(primary)
-        if half is not None:
-            candidate.halves[own_direction(half, primary)] = half
-        self._advance(candidate, connections)
+        candidate = self.candidates.consider(pkt, in_vport, result, connections, now)
+        if isinstance(candidate, Candidate):
+            self._advance(candidate, connections)
+        elif candidate is not None:
+            explain(connections, candidate)
 
-    def _advance(self, candidate: Candidate, connections: Iterable[Connection]) -> None:
+    def _advance(self, candidate: Candidate, connections: list[Connection]) -> None:
         """Install the candidate if nothing is missing; otherwise note what is."""
-        connections = list(connections)
         if any(c.id in self.of_connection for c in connections):
             # Another zone's part of this path has entries, or they are being removed: a connection
             # is never in two records, or the end of one would make us forget the other.
-            _explain((c for c in connections if c.id not in self.of_connection), reasons.SHARED)
+            explain((c for c in connections if c.id not in self.of_connection), reasons.SHARED)
             return
-        for connection in connections:
-            if why := eligible(connection, self.options.mode):
-                _explain(connections, why)
-                return
-        original, reply = candidate.halves
-        if original is None or reply is None:
-            _explain(connections, reasons.ONE_DIRECTION)
+        halves = self.candidates.complete(candidate, connections)
+        if isinstance(halves, str):
+            explain(connections, halves)
             return
-        if {c.id for c, _ in original.visits} != {c.id for c, _ in reply.visits}:
-            _explain(connections, reasons.DIRECTIONS_DIFFER)
-            return
-        if min(original.policy_version, reply.policy_version) != self.pipeline.version:
-            stale = 0 if original.policy_version != self.pipeline.version else 1
-            candidate.halves[stale] = None
-            _explain(connections, reasons.ONE_DIRECTION)
-            return
-        if stale := [h for h in (original, reply) if h.marks != marks_of(h.visits)]:
-            for half in stale:
-                candidate.halves[candidate.halves.index(half)] = None
-            _explain(connections, reasons.ONE_DIRECTION)
-            return
-        if not all(c.alive for c, _ in original.visits):
+        if not all(c.alive for c, _ in halves[0].visits):
             self.forget(candidate.connection)
             return
         taken = self.pool.take()
         if taken is None:
             self.pending.add(candidate.connection.id, candidate.connection.zone, candidate)
             full = f"{reasons.FULL} ({self.pool.used} of {self.pool.capacity} records)"
-            _explain(connections, full)
+            explain(connections, full)
             return
-        self._start(candidate, taken, original, reply)
+        self._start(candidate, taken, halves)
 
     def _start(
-        self, candidate: Candidate, taken: tuple[int, int], original: Half, reply: Half
+        self, candidate: Candidate, taken: tuple[int, int], halves: tuple[Half, Half]
     ) -> None:
-        members = tuple(Member(c, d == Direction.REPLY) for c, d in original.visits)
-        record = Record(*taken, (original, reply), members, self._timeout(members))
+        members = tuple(Member(c, d == Direction.REPLY) for c, d in halves[0].visits)
+        timeout = idle_timeout(members, self.options, self.tracker)
+        record = Record(*taken, halves, members, timeout)
         self.forget(candidate.connection)
         self._enter(record)
         self.to_install.append(record)
-        _explain((m.connection for m in members), reasons.INSTALLING)
+        explain((m.connection for m in members), reasons.INSTALLING)
         self.wake()
 
     def _enter(self, record: Record) -> None:
@@ -275,8 +220,7 @@ class OffloadManager:
         for member in record.members:
             self.of_connection[member.connection.id] = record
         for half in record.halves:
-            for dependency in half.fdb:
-                self._by_mac.setdefault(dependency, set()).add(record)
+            self._stations.add(record, half.fdb)
 
     def adopt(self, record: Record) -> None:
         """Take over a record whose entries were found in the switch."""
@@ -284,25 +228,6 @@ class OffloadManager:
         self._enter(record)
         for key in record.keys:
             self.by_key[key] = record
-
-    def _timeout(self, members: Iterable[Member]) -> float:
-        """Idle time of the entries: never longer than conntrack would keep the connection."""
-        result = float("inf")
-        for member in members:
-            connection = member.connection
-            proto = connection.proto
-            if proto == TCP:
-                # Not what it has at this moment: unacknowledged data shortens that for a while.
-                established = self.tracker.timeouts.for_zone(connection.zone).tcp_established
-                limit = min(self.options.tcp_timeout, established)
-            elif proto == UDP:
-                # Replied and going on: conntrack would make it a stream, had it seen the packets.
-                stream = self.tracker.timeouts.for_zone(connection.zone).udp_stream
-                limit = min(self.options.udp_timeout, stream)
-            else:
-                limit = min(self.options.icmp_timeout, connection.timeout)
-            result = min(result, limit)
-        return result
 
     def _shorten(self, record: Record, connection: Connection) -> None:
         """The first FIN: the entries stay, for as long as conntrack allows a half-close."""
@@ -333,8 +258,7 @@ class OffloadManager:
 
     def connection_gone(self, connection: Connection, cause: str = "connection ended") -> None:
         """Conntrack has dropped a connection: nothing of it stays in the switch."""
-        self.forget(connection)
-        self._refused.pop(connection.id, None)
+        self.candidates.gone(connection)
         record = self.of_connection.get(connection.id)
         if record is not None:
             self.remove(record, cause)
@@ -357,9 +281,7 @@ class OffloadManager:
 
         All stateless flows do: what is still allowed comes back by itself.
         """
-        self._candidates.clear()
-        while (candidate := self.pending.pop()) is not None:
-            candidate.connection.offload_reason = reasons.POLICY_CHANGED
+        self.candidates.clear()
         leaving: list[Leaving] = [*self.stateless.policy_changed(reasons.POLICY_CHANGED)]
         for record in list(self.records.values()):
             if record.state is not RecordState.LEAVING and not self.recheck(record, now):
@@ -379,7 +301,7 @@ class OffloadManager:
 
     def mac_moved(self, vlan: int, mac: bytes) -> None:
         """NORMAL learned that a station is behind another port: decide again what led to it."""
-        for record in list(self._by_mac.get((vlan, mac), ())):
+        for record in self._stations.of((vlan, mac)):
             self.remove(record, reasons.MAC_MOVED)
         self.stateless.mac_moved(vlan, mac, reasons.MAC_MOVED)
 
@@ -396,8 +318,7 @@ class OffloadManager:
     def refused(self, record: Record, now: float) -> None:
         """The switch did not take the entries: do not ask again with every packet."""
         for member in record.members:
-            if member.connection.alive:  # nobody would take the note of a dead one away
-                self._refused[member.connection.id] = now + RETRY_PERIOD
+            self.candidates.refused(member.connection, now)
 
     def leave(self, record: Record) -> None:
         """Forget a record that is gone from the switch; the caller counts it in `removed`."""
@@ -407,11 +328,7 @@ class OffloadManager:
             if self.of_connection.get(member.connection.id) is record:
                 del self.of_connection[member.connection.id]
         for half in record.halves:
-            for dependency in half.fdb:
-                dependents = self._by_mac[dependency]
-                dependents.discard(record)
-                if not dependents:
-                    del self._by_mac[dependency]
+            self._stations.discard(record, half.fdb)
         for key in record.keys or ():
             if self.by_key.get(key) is record:
                 del self.by_key[key]
@@ -451,8 +368,7 @@ class OffloadManager:
 
     def forget(self, connection: Connection) -> None:
         """Drop what was noted about a connection that is not offloaded."""
-        self._candidates.pop(connection.id, None)
-        self.pending.discard(connection.id)
+        self.candidates.forget(connection)
 
     def _wake(self) -> None:
         self.wake()
@@ -478,8 +394,3 @@ class OffloadManager:
 
 def _ignore(what: str, record: Record, detail: str) -> None:
     """For an owner that does not want events."""
-
-
-def _explain(connections: Iterable[Connection], why: str) -> None:
-    for connection in connections:
-        connection.offload_reason = why

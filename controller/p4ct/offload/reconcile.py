@@ -28,6 +28,8 @@ from p4ct.eswitch.entries import (
 )
 from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
+from p4ct.offload.answers import refuse_to_forget
+from p4ct.offload.cells import zero_unknown
 from p4ct.offload.decide import TCP, must_leave
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import EntryMetadata, MemberMetadata, decode, encode
@@ -35,7 +37,6 @@ from p4ct.offload.next_hops import NextHopKey, key_of
 from p4ct.offload.paths import Paths
 from p4ct.offload.recheck import decide_again
 from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
-from p4ct.offload.rounds import refuse_to_forget, zero_unknown
 
 __all__ = ["Drift", "reconcile"]
 

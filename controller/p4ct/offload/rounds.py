@@ -16,32 +16,25 @@ from dataclasses import dataclass, field
 
 from p4ct.eswitch.entries import (
     CtKey,
-    Delete,
     EntryError,
-    EswitchError,
     EswitchPort,
     Insert,
     L2PairEntry,
     Modify,
-    NextHopEntry,
     Op,
     WindowPair,
 )
 from p4ct.offload import reasons, windows
+from p4ct.offload.answers import refuse_to_guess
+from p4ct.offload.cells import zero_unknown
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import encode
 from p4ct.offload.next_hops import next_hop_row
-from p4ct.offload.paths import Path
+from p4ct.offload.readings import check_idle
 from p4ct.offload.record import Half, Record, RecordState
+from p4ct.offload.removal import finish
 
-__all__ = [
-    "free_paths",
-    "refresh",
-    "refuse_to_forget",
-    "refuse_to_guess",
-    "run_round",
-    "zero_unknown",
-]
+__all__ = ["run_round"]
 
 Clock = Callable[[], float]
 
@@ -70,7 +63,7 @@ async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) ->
     row of somebody else, or did not say what became of a write: the manager then no longer knows
     what the switch holds, and has to `reconcile` before anything else.
     """
-    await _check_idle(manager, port, clock)
+    await check_idle(manager, port, clock)
     plan = _Plan()
     _plan_installs(manager, plan, clock())
     _plan_removals(manager, plan)
@@ -90,20 +83,7 @@ async def run_round(manager: OffloadManager, port: EswitchPort, clock: Clock) ->
         )
     leaving = plan.drains + broken
     if leaving:
-        await _finish(manager, port, leaving, clock)
-
-
-async def zero_unknown(
-    manager: OffloadManager, port: EswitchPort, indices: Sequence[int] = ()
-) -> None:
-    """Cells that this controller uses for the first time may hold what another one left."""
-    unknown = manager.pool.unknown(indices)
-    if unknown:
-        await port.zero_connection_counters(unknown)
-        manager.pool.zeroed(unknown)
-    paths = manager.paths.take_unknown()
-    if paths:
-        await port.zero_path_counters(paths)
+        await finish(manager, port, leaving, clock)
 
 
 # -- first write ---------------------------------------------------------------------------
@@ -195,21 +175,6 @@ def _plan_retimes(manager: OffloadManager, plan: _Plan) -> None:
             plan.add(Modify(record.entry(direction, metadata)), (record, direction))
 
 
-def refuse_to_guess(ops: Sequence[Op], results: Sequence[EntryError | None]) -> None:
-    """Raises EswitchError if the switch may hold something else than we think.
-
-    Entries name rows by number.  A row that stays behind unnoticed, or was there before us, would
-    send the packets of the next connection that gets its number to the wrong port.
-    """
-    for op, error in zip(ops, results, strict=True):
-        if error is None:
-            continue
-        if error.unknown_outcome:
-            raise EswitchError(error.code, f"what became of a write is not known: {error.message}")
-        if error.code == "ALREADY_EXISTS" and isinstance(op.entry, L2PairEntry | NextHopEntry):
-            raise EswitchError(error.code, f"an unknown row is in the way: {error.message}")
-
-
 def _sort_failures(
     manager: OffloadManager, plan: _Plan, results: Sequence[EntryError | None]
 ) -> dict[int, list[EntryError]]:
@@ -268,153 +233,3 @@ def _settle_install(
         manager.tracker.hold(member.connection, record)
     manager.installed_total += 1
     manager.on_event("offload", record, "")
-
-
-# -- removal -------------------------------------------------------------------------------
-
-
-async def _finish(
-    manager: OffloadManager, port: EswitchPort, leaving: Sequence[Record], clock: Clock
-) -> None:
-    """Read the final counts of draining records, delete their entries, free what they used."""
-    wrote = [record for record in leaving if record.paths is not None]
-    freed: list[Path] = []
-    if wrote:
-        cells = await port.read_connection_counters([r.index for r in wrote])
-        now = clock()
-        for record in wrote:
-            manager.credit(record, cells.get(record.index, ((0, 0), (0, 0))), now)
-        await _learn_windows(port, wrote)
-        ops: list[Op] = [
-            Delete(record.keys[d])
-            for record in wrote
-            if record.keys is not None
-            for d in (0, 1)
-            if record.installed[d]
-        ]
-        for record in wrote:
-            assert record.paths is not None
-            freed += [path for path in record.paths if manager.paths.release(path)]
-            for half in record.halves:
-                for row in (manager.l2_rows.release(half.l2),):
-                    ops += [row] if row is not None else []
-                row = manager.next_hops.release(half.next_hop)
-                ops += [row] if row is not None else []
-        results = await port.write(ops) if ops else []
-        for error in results:
-            if error is not None:
-                manager.drift[error.code] += 1
-        refuse_to_forget(results)
-        await free_paths(manager, port, freed)
-        await port.zero_connection_counters([r.index for r in wrote])
-    now = clock()
-    for record in leaving:
-        was_active = record.installed_at > 0
-        manager.leave(record)
-        (manager.removed if was_active else manager.withdrawn)[record.cause] += 1
-        for member in record.members:
-            if was_active:
-                manager.tracker.release(member.connection, now, record.last_seen)
-            elif member.connection.tcp is not None:
-                member.connection.tcp.watched = False
-            member.connection.offload_reason = record.cause
-        if was_active:
-            manager.on_event("onload", record, record.cause)
-        manager.pool.give_back(record.index)
-        for callback in record.on_gone:
-            callback()
-        record.on_gone.clear()
-    manager.refill()
-
-
-async def free_paths(manager: OffloadManager, port: EswitchPort, freed: Sequence[Path]) -> None:
-    """Read and zero the cells of paths without users: nothing counts under them any more."""
-    if not freed:
-        return
-    ids = [path.id for path in freed]
-    manager.credit_paths(await port.read_path_counters(ids))
-    await port.zero_path_counters(ids)
-    for path in freed:
-        path.last = (0, 0)
-        manager.paths.forget(path)
-
-
-async def _learn_windows(port: EswitchPort, records: Sequence[Record]) -> None:
-    """The last state of the registers: draining entries do not move them any more."""
-    watched = [record for record in records if record.checks_window]
-    found = await port.read_windows([r.index for r in watched]) if watched else {}
-    for record in watched:
-        pair = found.get(record.index)
-        if pair is None:
-            windows.forget(record)
-        else:
-            windows.learn(record, pair)
-
-
-def refuse_to_forget(results: Sequence[EntryError | None]) -> None:
-    """Raises EswitchError if something that was to be deleted may still be there.
-
-    An entry would go on forwarding; a row would meet the next one that gets its number.
-    """
-    for error in results:
-        if error is None or error.code == "NOT_FOUND" or not isinstance(error.op, Delete):
-            continue
-        raise EswitchError(error.code, f"an entry could not be removed: {error.message}")
-
-
-# -- ageing and counters -------------------------------------------------------------------
-
-
-async def _check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
-    """An entry was reported idle: the record is idle only if the other direction is, too.
-
-    What counts is the cell of each direction: it must not have moved since its entry was reported.
-    Ages read from the target would not do: BMv2 computes them in 32 bits of nanoseconds, and a
-    trapped packet looks like a hit.
-    """
-    if not manager.idle_reports:
-        return
-    reports: list[tuple[Record, int]] = []
-    for key in manager.idle_reports:
-        record = manager.by_key.get(key)
-        if record is not None and record.keys is not None and record.state is RecordState.ACTIVE:
-            reports.append((record, record.keys.index(key)))
-    manager.idle_reports.clear()
-    if not reports:
-        return
-    cells = await port.read_connection_counters(sorted({record.index for record, _ in reports}))
-    now = clock()
-    for record, direction in reports:
-        if record.state is RecordState.ACTIVE:
-            record.idle_marks[direction] = cells[record.index][direction]
-    for record in {id(record): record for record, _ in reports}.values():
-        if record.state is not RecordState.ACTIVE:
-            continue
-        if record.idle_marks == list(cells[record.index]):
-            # Both were last in use before their timeouts began, whenever we read that they were.
-            before = now - record.timeout
-            manager.credit(record, cells[record.index], before)
-            record.last_seen = min(record.last_seen, before)
-            manager.remove(record, reasons.IDLE)
-        else:
-            manager.credit(record, cells[record.index], now)
-
-
-async def refresh(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
-    """Read the counters of everything active, so that lists show the sum of both shares."""
-    records = list(manager.active())
-    if records:
-        cells = await port.read_connection_counters([record.index for record in records])
-        now = clock()
-        for record in records:
-            # A record that began to drain in the meantime has its own, final reading.
-            if record.state is RecordState.ACTIVE and record.index in cells:
-                manager.credit(record, cells[record.index], now)
-    ids = [path.id for path in manager.paths]
-    if ids:
-        manager.credit_paths(await port.read_path_counters(ids))
-    if manager.stateless.entries:
-        counts, now = await port.read_flow_counters(), clock()
-        for flow in list(manager.stateless.active()):
-            if flow.key in counts:
-                manager.stateless.credit(flow, counts[flow.key], now, reasons.MAC_MOVED)

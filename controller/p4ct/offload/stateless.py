@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 
 from p4ct.eswitch.entries import FlowEntry, FlowKey, Masked
+from p4ct.offload.dependents import Dependents, FdbKey
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.paths import Path
 from p4ct.offload.record import RecordState
@@ -40,8 +41,6 @@ _NEED_PROTO = (
     Field.ND_TARGET,
     Field.TCP_FLAGS,
 )
-
-FdbKey = tuple[int, bytes]
 
 
 class StatelessFlow:
@@ -135,7 +134,7 @@ class StatelessFlows:
         self.to_remove: deque[StatelessFlow] = deque()
         self._seen: OrderedDict[FlowKey, int] = OrderedDict()
         self._seen_version = -1
-        self._by_mac: dict[FdbKey, set[StatelessFlow]] = {}
+        self._stations: Dependents[StatelessFlow] = Dependents()
         self._by_vport: Counter[int] = Counter()
         self.installed_total = 0
         self.removed: Counter[str] = Counter()
@@ -186,8 +185,7 @@ class StatelessFlows:
             flow.fdb[0, pkt.eth_src] = vport
         self.entries[key] = flow
         self._by_vport[vport] += 1
-        for dependency in flow.fdb:
-            self._by_mac.setdefault(dependency, set()).add(flow)
+        self._stations.add(flow, flow.fdb)
         self.to_install.append(flow)
         self.wake()
 
@@ -211,7 +209,7 @@ class StatelessFlows:
 
     def mac_moved(self, vlan: int, mac: bytes, cause: str) -> None:
         """NORMAL has learned an address elsewhere."""
-        for flow in list(self._by_mac.get((vlan, mac), ())):
+        for flow in self._stations.of((vlan, mac)):
             self.remove(flow, cause)
 
     def idle(self, key: FlowKey, cause: str) -> None:
@@ -228,11 +226,7 @@ class StatelessFlows:
         self._by_vport[vport] -= 1
         if not self._by_vport[vport]:
             del self._by_vport[vport]
-        for dependency in flow.fdb:
-            dependents = self._by_mac[dependency]
-            dependents.discard(flow)
-            if not dependents:
-                del self._by_mac[dependency]
+        self._stations.discard(flow, flow.fdb)
         self.removed[flow.cause] += 1
 
     def forget_everything(self, cause: str) -> list[Callable[[], None]]:

@@ -40,8 +40,8 @@ from p4ct.eswitch.entries import (
 from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, WindowVerdict
 from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager, OffloadOptions
+from p4ct.offload.readings import refresh
 from p4ct.offload.reconcile import Drift, reconcile
-from p4ct.offload.rounds import refresh
 from p4ct.packet import build
 from p4ct.packet.checksum import checksum, l4_checksum
 from p4ct.packet.parse import Packet, parse

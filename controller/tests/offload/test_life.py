@@ -272,8 +272,9 @@ def test_flows_count_what_hardware_forwards(world: World) -> None:
     assert last.hw_packets == world.by_hardware
 
 
-def test_disabled_offload_says_so(world: World) -> None:
-    world.manager.options = OffloadOptions(enabled=False)
+def test_disabled_offload_says_so() -> None:
+    world = World(options=OffloadOptions(enabled=False))
+    learn(world)
     Tcp(world).offload()
     (connection,) = world.connections()
     assert connection.offload_reason == reasons.DISABLED

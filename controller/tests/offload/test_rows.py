@@ -238,7 +238,7 @@ def test_nothing_is_noted_of_a_connection_that_died_before_the_refusal(
     switch.between = die
     world.rounds()
     assert world.manager.failed == {"RESOURCE_EXHAUSTED": 1}
-    assert not world.manager._refused  # pyright: ignore[reportPrivateUsage]
+    assert not world.manager.candidates.refused_until
 
 
 def test_a_connection_is_never_in_two_records(switch: Unsure) -> None:

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the entries of a record may go without a packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from p4ct.conntrack import Tracker
+from p4ct.offload.decide import TCP, UDP
+from p4ct.offload.options import OffloadOptions
+from p4ct.offload.record import Member
+
+__all__ = ["idle_timeout"]
+
+
+def idle_timeout(members: Iterable[Member], options: OffloadOptions, tracker: Tracker) -> float:
+    """Seconds; never longer than conntrack would keep any of the connections."""
+    result = float("inf")
+    for member in members:
+        connection = member.connection
+        proto = connection.proto
+        if proto == TCP:
+            # Not what it has at this moment: unacknowledged data shortens that for a while.
+            established = tracker.timeouts.for_zone(connection.zone).tcp_established
+            limit = min(options.tcp_timeout, established)
+        elif proto == UDP:
+            # Replied and going on: conntrack would make it a stream, had it seen the packets.
+            stream = tracker.timeouts.for_zone(connection.zone).udp_stream
+            limit = min(options.udp_timeout, stream)
+        else:
+            limit = min(options.icmp_timeout, connection.timeout)
+        result = min(result, limit)
+    return result
