@@ -30,6 +30,9 @@ def main() -> None:
         if match:
             size, entries = int(match[1]), int(match[2].replace(",", ""))
             found[size].setdefault(row["subject"], {})[entries] = row["value"] / 1000
+    # A number of entries has the same colour everywhere.
+    numbers = sorted({n for rates in found.values() for each in rates.values() for n in each})
+    colours = {n: f"C{i}" for i, n in enumerate(numbers)}
     figure, axes = plt.subplots(1, len(SIZES), figsize=(11, 4.2), sharey=True)
     for axis, size in zip(axes, SIZES, strict=True):
         subjects = list(found[size])
@@ -38,7 +41,7 @@ def main() -> None:
         for i, entries in enumerate(columns):
             places = [n + (i - (len(columns) - 1) / 2) * height for n in range(len(subjects))]
             rates = [found[size][subject].get(entries, 0) for subject in subjects]
-            axis.barh(places, rates, height, label=f"{entries:,}")
+            axis.barh(places, rates, height, color=colours[entries], label=f"{entries:,}")
         axis.set_yticks(range(len(subjects)), subjects)
         axis.set_title(f"frames of {size} bytes")
         axis.set_xlabel("thousand packets per second without loss")
