@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import sys
@@ -17,6 +18,7 @@ from p4ct.daemon.check import load
 from p4ct.daemon.config import Config, ConfigError
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.kernel_sync import KernelSyncError
+from p4ct.daemon.metrics_server import MetricsServer
 from p4ct.daemon.switch import ProgramFiles
 from p4ct.eswitch.entries import EswitchError
 from p4ct.p4runtime.errors import TargetError
@@ -110,6 +112,7 @@ async def _serve(config: Config, program: ProgramFiles, flows: list[Flow]) -> in
     except KernelSyncError as error:
         return _fail(config, str(error))
     admin = AdminServer(controller, config.socket)
+    metrics = MetricsServer(controller, *config.metrics) if config.metrics else None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -121,16 +124,37 @@ async def _serve(config: Config, program: ProgramFiles, flows: list[Flow]) -> in
     except OSError as error:
         what = f"{config.socket}: {error.strerror or error}; choose a place that may be written"
         return _fail(config, config.problem("admin.socket", what))
+    try:
+        if metrics is not None:
+            await metrics.start()
+    except OSError as error:
+        await admin.stop()
+        return _fail(config, config.problem("metrics.listen", _why_not(error)))
     log.info("controller started: %d flows, admin socket %s", len(flows), config.socket)
     try:
         await controller.run(stop)
     except (TargetError, EswitchError) as error:
         return _fail(config, str(error))
     finally:
+        if metrics is not None:
+            await metrics.stop()
         with contextlib.suppress(OSError):
             await admin.stop()
     log.info("controller stopped; entries stay in the switch")
     return 0
+
+
+def _why_not(error: OSError) -> str:
+    """Why nobody can listen there, and what to do."""
+    remedies = {
+        errno.EADDRINUSE: "the port is in use; choose another one, or stop who has it",
+        errno.EADDRNOTAVAIL: "no interface has this address; choose one of this machine's",
+        errno.EACCES: "no permission; choose a port above 1023",
+    }
+    what = remedies.get(error.errno or 0)
+    if what is None:  # a name that is not known, for instance
+        what = f"{error.strerror or error}; choose an address of this machine"
+    return what
 
 
 def _fail(config: Config, message: str) -> int:

@@ -80,6 +80,14 @@ class Lifecycle:
         return dict(self._connections.by_state())
 
     @property
+    def by_protocol_and_state(self) -> dict[int, dict[str, int]]:
+        """Connections per IP protocol number and state name."""
+        return {
+            proto: dict(self._connections.by_state(proto))
+            for proto in self._connections.by_protocol()
+        }
+
+    @property
     def by_tcp_state(self) -> dict[str, int]:
         """TCP connections per state name."""
         return dict(self._connections.by_state(PROTO_TCP))

@@ -100,6 +100,9 @@ class _Checker:
         for section, key in (("program", "p4info"), ("program", "json"), ("pipeline", "flows")):
             if section in found:
                 files[key] = self._file(f"{section}.{key}", getattr(found[section], key))
+        metrics = None
+        if "metrics" in found and found["metrics"].listen:
+            metrics = self._address("metrics.listen", found["metrics"].listen)
         socket = log_file = Path()
         if "admin" in found:
             socket = self._socket(found["admin"].socket)
@@ -134,6 +137,7 @@ class _Checker:
             conntrack=file.conntrack,
             policer={**DEFAULT_POLICER, **given},
             socket=socket,
+            metrics=metrics,
             log=file.log,
             log_file=log_file if file.log.file else None,
         )
@@ -288,12 +292,18 @@ class _Checker:
             result[version] = address
         return result
 
+    def _address(self, name: str, value: str) -> tuple[str, int] | None:
+        """Host, without the brackets of IPv6, and port."""
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):([0-9]{1,5})", value)
+        if match is None or not 0 < int(match.group(2)) < 65536:
+            self._add(name, f"'{value}' is not HOST:PORT")
+            return None
+        return match.group(1).strip("[]"), int(match.group(2))
+
     def _target(self, target: Target | None) -> None:
         if target is None:
             return
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):([0-9]{1,5})", target.address)
-        if match is None or not 0 < int(match.group(2)) < 65536:
-            self._add("target.address", f"'{target.address}' is not HOST:PORT")
+        self._address("target.address", target.address)
         if not 1 <= target.election_id < 1 << 128:
             self._add("target.election_id", "must be at least 1 and below 2^128")
         if not 0 <= target.device_id < 1 << 64:

@@ -116,6 +116,12 @@ class Admin(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     socket: str = "p4ct.sock"
 
 
+class Metrics(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`listen`: HOST:PORT where Prometheus finds the metrics, over HTTP. Empty: there are none."""
+
+    listen: str = ""
+
+
 class Log(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`file` empty: standard error. `format` json: one object a line."""
 
@@ -135,6 +141,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     conntrack: Conntrack = Conntrack()
     policer: dict[str, Policer] = {}
     admin: Admin = Admin()
+    metrics: Metrics = Metrics()
     log: Log = Log()
 
 
@@ -164,6 +171,8 @@ class Config(msgspec.Struct, frozen=True):
     conntrack: Conntrack
     policer: Mapping[PuntClass, Policer]
     socket: Path
+    #: Host and port of the metrics; None: they are not served.
+    metrics: tuple[str, int] | None
     log: Log
     log_file: Path | None
 

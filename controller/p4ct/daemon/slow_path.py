@@ -20,7 +20,7 @@ from p4ct.packet.parse import parse
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
 
-__all__ = ["SlowPath"]
+__all__ = ["SlowPath", "reason_name"]
 
 MAX_HELD = 4096
 """Packets that may wait for a removal; more are dropped and counted."""
@@ -42,13 +42,21 @@ class SlowPath:
         self.pipeline = pipeline
         self.manager = manager
         self.wire = Wire(pipeline.ports, send, router or {})
-        #: Punts by the eswitch's reason.
-        self.punts: Counter[str] = Counter()
+        #: Punts by vport and the eswitch's reason, as numbers.
+        self.punts_by_vport: Counter[tuple[int, int]] = Counter()
         self.punted = (0, 0)
         #: Packets dropped here, apart from the pipeline's own drops, by reason.
         self.drops = self.wire.drops
         self.held = 0
         self.stations = Stations()
+
+    @property
+    def punts(self) -> Counter[str]:
+        """Punts by the name of the eswitch's reason."""
+        punts: Counter[str] = Counter()
+        for (_, reason), number in self.punts_by_vport.items():
+            punts[reason_name(reason)] += number
+        return punts
 
     @property
     def sent(self) -> int:
@@ -57,7 +65,7 @@ class SlowPath:
 
     def punt(self, payload: bytes, info: PuntInfo, now: float) -> None:
         """Handle one packet-in."""
-        self.punts[_reason_name(info.reason)] += 1
+        self.punts_by_vport[info.vport, info.reason] += 1
         self.punted = (self.punted[0] + 1, self.punted[1] + info.frame_length)
         received = self.wire.receive(payload, info)
         if received is None:
@@ -118,5 +126,6 @@ _AHEAD = frozenset({WindowVerdict.SEQ_ABOVE, WindowVerdict.ACK_ABOVE})
 _NAMES = {reason.value: reason.name for reason in PuntReason}
 
 
-def _reason_name(reason: int) -> str:
+def reason_name(reason: int) -> str:
+    """Name of a punt reason, also of one that this controller does not know."""
     return _NAMES.get(reason, f"REASON_{reason}")

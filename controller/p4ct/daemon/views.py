@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from p4ct.conntrack import Connection, Tuple
+from p4ct.conntrack import Connection, Limits, Tuple
 from p4ct.conntrack.expectations import Expectation
 from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.conntrack.format_dpctl import dpctl_tuple
+from p4ct.conntrack.limits import LIMITS
 from p4ct.conntrack.tcp_window import export_windows
+from p4ct.daemon.slow_path import reason_name
 from p4ct.daemon.sources import Source
 from p4ct.eswitch.entries import EswitchError, Masked
 from p4ct.offload.allocate import SharedRows
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.record import Record, RecordState
 from p4ct.offload.stateless import StatelessFlow
+from p4ct.p4runtime.client import P4RuntimeClient
 from p4ct.packet.parse import ETH_IPV6
 from p4ct.packet.text import format_ip, format_mac
 from p4ct.pipeline.execute import FlowChange
@@ -234,6 +237,10 @@ def source(item: Source) -> Json:
     }
 
 
+def _limits(limits: Limits) -> Json:
+    return {name: getattr(limits, name) for name in LIMITS}
+
+
 def conntrack_stats(controller: Controller) -> Json:
     """How many connections there are, by what they are; `counters`: events since the start."""
     tracker = controller.tracker
@@ -241,8 +248,17 @@ def conntrack_stats(controller: Controller) -> Json:
     return {
         "total": len(tracker),
         "limit": tracker.max_connections,
+        "limits": {
+            "unreplied": tracker.max_unreplied,
+            "zone": _limits(tracker.limits),
+            "zones": {str(zone): _limits(own) for zone, own in tracker.limits.zones.items()},
+        },
         "by_protocol": {_protocol(n): count for n, count in tracker.by_protocol.items()},
         "by_tcp_state": dict(sorted(tracker.by_tcp_state.items())),
+        "by_protocol_and_state": {
+            _protocol(proto): dict(sorted(states.items()))
+            for proto, states in sorted(tracker.by_protocol_and_state.items())
+        },
         "by_state": dict(sorted(tracker.by_state.items())),
         "by_zone": {str(zone): count for zone, count in sorted(tracker.by_zone.items())},
         "counters": {
@@ -275,8 +291,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
             eswitch_punts = {name: packets for name, (packets, _) in punts.items()}
         except (EswitchError, TimeoutError):
             fresh = False
-    states = [rec.state for rec in manager.records.values()]
-    active = states.count(RecordState.ACTIVE)
+    active = manager.tally.active_records
     flows = [item.state for item in manager.stateless.entries.values()]
     return {
         "target": {
@@ -311,6 +326,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
             },
         },
         "punts": dict(slow.punts),
+        "punts_by_vport": _punts_by_vport(controller),
         "eswitch_punts": eswitch_punts,
         "drops": drops,
         "conntrack": dict(tracker.stats),
@@ -319,11 +335,15 @@ async def status(controller: Controller, fresh: bool) -> Json:
             "removed": dict(manager.removed),
             "withdrawn": dict(manager.withdrawn),
             "failed": dict(manager.failed),
+            "not_offloaded": dict(manager.tally.by_reason),
             "drift": dict(manager.drift),
-            "in_flight": len(states) - active + len(flows) - flows.count(RecordState.ACTIVE),
+            "in_flight": len(manager.records)
+            - active
+            + len(flows)
+            - flows.count(RecordState.ACTIVE),
             "held_packets": slow.held,
         },
-        "entries": sum(sum(rec.installed) for rec in manager.records.values()),
+        "entries": manager.tally.entries,
         "shared_rows": len(manager.l2_rows) + len(manager.next_hops),
         "stateless": {
             "flows": len(flows),
@@ -335,4 +355,33 @@ async def status(controller: Controller, fresh: bool) -> Json:
         "pending": len(manager.pending),
         "policy_version": controller.pipeline.version,
         "flows": len(controller.pipeline.flows),
+        "p4runtime": _p4runtime(controller.switch.client),
+    }
+
+
+def _punts_by_vport(controller: Controller) -> Json:
+    """Punts by name of the vport and reason; "unknown" is what belongs to no vport."""
+    ports = controller.config.ports
+    result: dict[str, dict[str, int]] = {}
+    for (vport, reason), number in controller.slow_path.punts_by_vport.items():
+        own = result.setdefault(ports.name(vport) if vport in ports.by_id else "unknown", {})
+        name = reason_name(reason)
+        own[name] = own.get(name, 0) + number
+    return result
+
+
+def _p4runtime(client: P4RuntimeClient) -> Json:
+    """Messages to and from the target; `latency`: [seconds, Writes that took so long at most]."""
+    writes, stream = client.writes, client.stats
+    return {
+        "writes": writes.batches,
+        "updates": writes.updates,
+        "updates_failed": writes.failed,
+        "write_seconds": round(writes.seconds, 6),
+        "latency": writes.at_most(),
+        "packet_ins": stream.packet_ins,
+        "packet_ins_malformed": stream.packet_ins_malformed,
+        "packet_outs": stream.packet_outs,
+        "packet_outs_dropped": stream.packet_outs_dropped,
+        "idle_notifications": stream.idle_notifications,
     }

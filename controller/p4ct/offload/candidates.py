@@ -16,11 +16,12 @@ from p4ct.offload.decide import eligible, half_of, marks_of, own_direction
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.record import Half
+from p4ct.offload.tally import Tally
 from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
 
-__all__ = ["Candidate", "Candidates", "explain"]
+__all__ = ["Candidate", "Candidates"]
 
 RETRY_PERIOD = 1.0
 """Seconds after which a refused connection is tried again (Linux's flowtable: about as often)."""
@@ -40,6 +41,7 @@ class Candidates:
     def __init__(self, pipeline: Pipeline, options: OffloadOptions) -> None:
         self._pipeline = pipeline
         self._options = options
+        self.tally = Tally()
         self.pending: PendingQueue[Candidate] = PendingQueue()
         self._known: dict[int, Candidate] = {}
         #: Connection id -> when the switch may be asked again after it refused the entries.
@@ -112,16 +114,11 @@ class Candidates:
     def gone(self, connection: Connection) -> None:
         """The connection has ended."""
         self.forget(connection)
+        self.tally.gone(connection)
         self.refused_until.pop(connection.id, None)
 
     def clear(self) -> None:
         """Policy has changed: everything was decided by another one."""
         self._known.clear()
         while (candidate := self.pending.pop()) is not None:
-            candidate.connection.offload_reason = reasons.POLICY_CHANGED
-
-
-def explain(connections: Iterable[Connection], why: str) -> None:
-    """Say why these connections are not offloaded."""
-    for connection in connections:
-        connection.offload_reason = why
+            self.tally.explain((candidate.connection,), reasons.POLICY_CHANGED)

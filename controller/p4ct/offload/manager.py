@@ -16,7 +16,7 @@ from p4ct.eswitch.entries import CtKey, FlowKey, PuntInfo
 from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
 from p4ct.offload.allocate import IndexPool, SharedRows
-from p4ct.offload.candidates import Candidate, Candidates, explain
+from p4ct.offload.candidates import Candidate, Candidates
 from p4ct.offload.decide import is_half_closed, must_leave
 from p4ct.offload.dependents import Dependents
 from p4ct.offload.idle_timeout import idle_timeout
@@ -58,6 +58,7 @@ class OffloadManager:
         self.stateless = StatelessFlows(pipeline, flows, options.flow_timeout, self._wake)
         self.candidates = Candidates(pipeline, options)
         self.pending = self.candidates.pending
+        self.tally = self.candidates.tally
         self.by_key: dict[CtKey, Record] = {}
         self.records: dict[int, Record] = {}
         self.of_connection: dict[int, Record] = {}
@@ -179,18 +180,19 @@ class OffloadManager:
         if isinstance(candidate, Candidate):
             self._advance(candidate, connections)
         elif candidate is not None:
-            explain(connections, candidate)
+            self.tally.explain(connections, candidate)
 
     def _advance(self, candidate: Candidate, connections: list[Connection]) -> None:
         """Install the candidate if nothing is missing; otherwise note what is."""
         if any(c.id in self.of_connection for c in connections):
             # Another zone's part of this path has entries, or they are being removed: a connection
             # is never in two records, or the end of one would make us forget the other.
-            explain((c for c in connections if c.id not in self.of_connection), reasons.SHARED)
+            others = (c for c in connections if c.id not in self.of_connection)
+            self.tally.explain(others, reasons.SHARED)
             return
         halves = self.candidates.complete(candidate, connections)
         if isinstance(halves, str):
-            explain(connections, halves)
+            self.tally.explain(connections, halves)
             return
         if not all(c.alive for c, _ in halves[0].visits):
             self.forget(candidate.connection)
@@ -199,7 +201,7 @@ class OffloadManager:
         if taken is None:
             self.pending.add(candidate.connection.id, candidate.connection.zone, candidate)
             full = f"{reasons.FULL} ({self.pool.used} of {self.pool.capacity} records)"
-            explain(connections, full)
+            self.tally.explain(connections, full)
             return
         self._start(candidate, taken, halves)
 
@@ -212,7 +214,7 @@ class OffloadManager:
         self.forget(candidate.connection)
         self._enter(record)
         self.to_install.append(record)
-        explain((m.connection for m in members), reasons.INSTALLING)
+        self.tally.explain((m.connection for m in members), reasons.INSTALLING)
         self.wake()
 
     def _enter(self, record: Record) -> None:
@@ -228,6 +230,9 @@ class OffloadManager:
         self._enter(record)
         for key in record.keys:
             self.by_key[key] = record
+        for direction in (0, 1):
+            self.tally.found(record, direction, True)
+        self.tally.activate(record)
 
     def _shorten(self, record: Record, connection: Connection) -> None:
         """The first FIN: the entries stay, for as long as conntrack allows a half-close."""
@@ -253,7 +258,7 @@ class OffloadManager:
         # A record in a write that is in flight is removed when the write has been answered.
         if record.state is not RecordState.INSTALLING:
             self.to_remove.append(record)
-        record.state = RecordState.LEAVING
+        self.tally.change(record, RecordState.LEAVING)
         self.wake()
 
     def connection_gone(self, connection: Connection, cause: str = "connection ended") -> None:
@@ -322,7 +327,7 @@ class OffloadManager:
 
     def leave(self, record: Record) -> None:
         """Forget a record that is gone from the switch; the caller counts it in `removed`."""
-        record.state = RecordState.GONE
+        self.tally.leave(record)
         del self.records[record.index]
         for member in record.members:
             if self.of_connection.get(member.connection.id) is record:

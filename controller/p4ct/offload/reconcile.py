@@ -130,7 +130,7 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
         for member in record.members:
             if held:
                 manager.tracker.release(member.connection, now, now)
-            member.connection.offload_reason = reasons.LOST
+            manager.tally.explain((member.connection,), reasons.LOST)
     manager.waiting += manager.stateless.forget_everything(reasons.LOST)
     manager.to_install.clear()
     manager.to_remove.clear()
@@ -239,7 +239,7 @@ def _restore(manager: OffloadManager, member: MemberMetadata, now: float) -> Mem
     except (ConntrackFull, TupleTaken):
         return None
     connection.set_software(member.packets, member.bytes)
-    connection.offload_reason = reasons.RESTORED
+    manager.tally.explain((connection,), reasons.RESTORED)
     return Member(connection, member.flipped)
 
 
@@ -319,8 +319,6 @@ def _enter(
         manager.next_hops.use(half.next_hop)
     numbers = [manager.next_hops.number(half.next_hop) or 0 for half in halves]
     record.next_hop_ids = (numbers[0], numbers[1])
-    record.installed = [True, True]
-    record.state = RecordState.ACTIVE
     record.installed_at = record.last_seen = now
     old = before.get((record.index, record.generation))
     if old is not None:
@@ -328,7 +326,6 @@ def _enter(
     manager.pool.adopt(record.index, record.generation)
     manager.adopt(record)
     for member in members:
-        member.connection.offload_reason = ""
         manager.tracker.hold(member.connection, record)
     return record
 

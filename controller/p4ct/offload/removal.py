@@ -62,7 +62,7 @@ async def finish(
                 manager.tracker.release(member.connection, now, record.last_seen)
             elif member.connection.tcp is not None:
                 member.connection.tcp.watched = False
-            member.connection.offload_reason = record.cause
+            manager.tally.explain((member.connection,), record.cause)
         if was_active:
             manager.on_event("onload", record, record.cause)
         manager.pool.give_back(record.index)

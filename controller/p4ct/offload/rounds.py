@@ -185,14 +185,14 @@ def _sort_failures(
         if isinstance(about, tuple) and len(about) == 2 and isinstance(about[0], Record):  # pyright: ignore[reportUnknownArgumentType]
             record, direction = about[0], int(about[1])  # pyright: ignore[reportUnknownArgumentType]
             if error is None:
-                record.installed[direction] = True
+                manager.tally.found(record, direction, True)
             elif isinstance(op, Insert):
                 failures.setdefault(id(record), []).append(error)
             else:
                 # A drain or a new timeout that fails: the entry is not as we think it is.
                 manager.drift[error.code] += 1
                 if error.code == "NOT_FOUND":
-                    record.installed[direction] = False
+                    manager.tally.found(record, direction, False)
         elif error is not None:
             refused_rows[about] = error
             for rows in (manager.l2_rows, manager.next_hops):
@@ -226,10 +226,9 @@ def _settle_install(
         record.cause = reasons.POLICY_CHANGED
         record.state = RecordState.LEAVING
         return
-    record.state = RecordState.ACTIVE
+    manager.tally.activate(record)
     record.installed_at = record.last_seen = now
     for member in record.members:
-        member.connection.offload_reason = ""
         manager.tracker.hold(member.connection, record)
     manager.installed_total += 1
     manager.on_event("offload", record, "")

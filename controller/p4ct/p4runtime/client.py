@@ -12,6 +12,7 @@ P4Runtime specification 1.5; what BMv2 does otherwise is said where it matters.
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
@@ -39,6 +40,7 @@ from p4ct.p4runtime.stream import (
     StreamStats,
 )
 from p4ct.p4runtime.transport import Transport, call_failure, code_name, update_errors
+from p4ct.p4runtime.write_stats import WriteStats
 
 Pipeline = Literal["kept", "pushed"]
 OnConflict = Literal["fail", "lower", "higher"]
@@ -96,6 +98,7 @@ class P4RuntimeClient:
         self.election_id = election_id
         self.callbacks = Callbacks(on_packet_in, on_role, on_idle)
         self.stats = StreamStats()
+        self.writes = WriteStats()
         self.p4info: P4InfoIndex | None = None
         self._on_conflict = on_conflict
         self._max_queue = max_queue
@@ -289,7 +292,10 @@ class P4RuntimeClient:
         results: list[UpdateError | None] = []
         for start in range(0, len(updates), self._max_batch):
             batch = updates[start : start + self._max_batch]
+            began = time.monotonic()
             answers = await self._write_batch(batch, start, timeout)
+            failed = len(answers) - answers.count(None)
+            self.writes.add(time.monotonic() - began, len(batch), failed)
             results += answers
             first = answers[0]
             if first is not None and first.whole_call:

@@ -34,6 +34,7 @@ def test_the_least_that_is_needed_gives_the_defaults(tmp_path: Path) -> None:
     assert isinstance(config, Config)
     assert config.socket == tmp_path / "p4ct.sock"
     assert config.log_file is None
+    assert config.metrics is None
     assert config.offload.mode is Mode.ASSURED
     assert config.offload.capacity == 0
     assert config.timeouts.tcp_established == 432000
@@ -67,6 +68,8 @@ mode = "established"
 idle_timeout = { tcp = 60 }
 [admin]
 socket = "run/ctl"
+[metrics]
+listen = "[::1]:9090"
 [log]
 file = "log/p4ct.log"
 format = "json"
@@ -79,6 +82,7 @@ format = "json"
     assert config.offload.mode is Mode.ESTABLISHED
     assert (config.offload.tcp_timeout, config.offload.udp_timeout) == (60, 180)
     assert config.socket == tmp_path / "run/ctl"
+    assert config.metrics == ("::1", 9090)
     assert config.log_file == tmp_path / "log/p4ct.log"
     assert config.log.format == "json"
 
@@ -91,6 +95,15 @@ format = "json"
         ("[offlod]\nmode = 'assured'", "[offlod]",
          "offlod: unknown section or key; did you mean 'offload'?"),
         ("[admin]\nport = 80", "port = 80", "admin.port: unknown key; valid: socket"),
+        ("[metrics]\nlisten = 9090", "listen = 9090",
+         "metrics.listen: must be a string, not 9090"),
+        ("[metrics]\nlisten = ':9090'", "listen = ':9090'",
+         "metrics.listen: ':9090' is not HOST:PORT"),
+        ("[metrics]\nlisten = '127.0.0.1:0'", "listen = '127.0.0.1:0'",
+         "metrics.listen: '127.0.0.1:0' is not HOST:PORT"),
+        ("[metrics]\nlisten = '::1:9090'", "listen = '::1:9090'",
+         "metrics.listen: '::1:9090' is not HOST:PORT"),
+        ("[metrics]\nport = 9090", "port = 9090", "metrics.port: unknown key; valid: listen"),
         ("[log]\nlevel = 'loud'", "level = 'loud'",
          "log.level: the string 'loud' is not valid; one of: debug, info, warning, error"),
         ("[offload]\nmode = 'assume-established'", "mode = 'assume-established'",
