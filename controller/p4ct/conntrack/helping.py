@@ -11,7 +11,13 @@ from collections.abc import Mapping
 
 from p4ct.conntrack.connection import Connection, Direction, Extra, Tuple
 from p4ct.conntrack.expectations import TIMEOUT, Expectation, Expectations, ExpectedTuple
-from p4ct.conntrack.helpers.ftp import LineStarts, announcement, written
+from p4ct.conntrack.helpers.ftp import (
+    Announcement,
+    LineStarts,
+    Unreadable,
+    announcement,
+    written,
+)
 from p4ct.conntrack.helpers.seq_adjust import SeqAdjust
 from p4ct.conntrack.helpers.tftp import is_request
 from p4ct.conntrack.result import CtResult
@@ -48,7 +54,8 @@ class Helping:
 
 class Helpers:
     """All helpers of a tracker. `stats`: how often "expected", "expectation_refused" (too many, or
-    expected by another connection), "expectation_expired", "helper_foreign_address"."""
+    expected by another connection), "expectation_expired", "helper_foreign_address",
+    "helper_unreadable" (dropped: begins like an announcement and is none)."""
 
     def __init__(self, limit: int, stats: Counter[str]) -> None:
         self.expectations = Expectations(limit)
@@ -115,33 +122,65 @@ class Helpers:
         helper = extra.helper
         if not pkt.payload_len or helper is None:
             return
+        payload = payload_of(pkt)
+        if helper.name == "tftp":
+            # Whoever asks: the answer comes to the client (nf_conntrack_tftp.c).
+            if is_request(payload):
+                own, other = conn.original, conn.reply
+                if not self._expect(conn, own, other, own.sport, other.dport, now):
+                    result.refused = "tftp: the answer cannot be expected"
+        elif conn.seen_reply:  # no earlier, as in nf_conntrack_ftp.c
+            self._ftp(result, conn, helper, extra, pkt, payload, now)
+
+    def _ftp(
+        self,
+        result: CtResult,
+        conn: Connection,
+        helper: Helping,
+        extra: Extra,
+        pkt: Packet,
+        payload: bytes,
+        now: float,
+    ) -> None:
+        direction = result.direction
+        if helper.lines.begins_line(direction, pkt.seq):
+            try:
+                found = announcement(payload, direction is Direction.ORIGINAL, conn.version)
+            except Unreadable as reason:
+                self.stats["helper_unreadable"] += 1
+                result.refused = str(reason)
+                return
+            if found is not None:
+                self._announced(result, conn, extra, pkt, found, now)
+        helper.lines.ended(direction, pkt.seq, payload)
+
+    def _announced(
+        self,
+        result: CtResult,
+        conn: Connection,
+        extra: Extra,
+        pkt: Packet,
+        found: Announcement,
+        now: float,
+    ) -> None:
         direction = result.direction
         own, other = conn.original, conn.reply
         if direction is Direction.REPLY:
             own, other = other, own
-        payload = payload_of(pkt)
-        if helper.name == "tftp":
-            if direction is Direction.ORIGINAL and is_request(payload):
-                self._expect(conn, own, other, own.sport, other.dport, now)
-            return
-        if not helper.lines.begins_line(direction, pkt.seq, payload):
-            return
-        found = announcement(payload, direction is Direction.ORIGINAL, conn.version)
-        if found is None:
-            return
         if found.address is not None and found.address != own.src:
             # Else anybody could open a way to a third host (`loose` of nf_conntrack_ftp is off).
             self.stats["helper_foreign_address"] += 1
             return
         if not conn.nat:
-            self._expect(conn, own, other, found.port, found.port, now)
+            if not self._expect(conn, own, other, found.port, found.port, now):
+                result.refused = "ftp: what it announces cannot be expected"
             return
         port = self._expect_any(conn, own, other, found.port, now)
         if port is None:
-            result.refused = f"{helper.name}: no free port for what it announces"
+            result.refused = "ftp: no free port for what it announces"
             return
         text = written(found.kind, other.dst, port)
-        if text == payload[found.start : found.end]:
+        if text == payload_of(pkt)[found.start : found.end]:
             return
         result.packet = replace_payload(pkt, found.start, found.end, text)
         more = len(text) - (found.end - found.start)

@@ -237,6 +237,8 @@ class Tracker(Lifecycle):
         except (NatExhausted, TupleTaken) as problem:
             exhausted = isinstance(problem, NatExhausted)
             self.stats["nat_exhausted" if exhausted else "tuple_taken"] += 1
+            if result.expectation is not None:
+                self.helpers.expectations.take(result.expectation)  # its connection has come
             raise
         reply = target.reversed()
         bits = 0 if target is original else nat_bits(original, reply)
@@ -326,8 +328,8 @@ class Tracker(Lifecycle):
     ) -> Tuple:
         """What the packets of a new connection become: `original` itself if nothing changes.
 
-        `leaving`: a connection that will have made way. Raises NatExhausted, or TupleTaken if there
-        is no `nat` that could find another tuple.
+        `leaving`: a connection that will have made way. Raises NatExhausted, or TupleTaken where no
+        other tuple may be taken.
         """
 
         def taken(reply: Tuple) -> bool:
@@ -336,17 +338,24 @@ class Tracker(Lifecycle):
                 return False
             return found[0].expires > now or found[0].offload is not None
 
-        expected, start = result.expectation, original
+        expected = result.expectation
         if expected is not None and expected.target is not None:
-            # As its parent (nf_nat_follow_master), whatever the flow says.
+            # As its parent, whatever the flow says; only the source may have to give way to others
+            # (nf_nat_follow_master).
+            where = NatRange(True, expected.source, expected.source)
+            start = allocate(original, where, taken, random, self._salt)
+            if start is None:
+                raise NatExhausted(f"no free tuple for {original}")
             address, port = expected.target
-            start = original._replace(dst=address, dport=port)
-            nat = NatRange(True, expected.source, expected.source)
+            target = start._replace(dst=address, dport=port)
+            if target != start and taken(target.reversed()):
+                raise TupleTaken(f"{target.reversed()} belongs to another connection")
+            return original if target == original else target
         if nat is None:
             if taken(original.reversed()):
                 raise TupleTaken(f"{original.reversed()} belongs to another connection")
             return original
-        target = allocate(start, nat, taken, random, self._salt)
+        target = allocate(original, nat, taken, random, self._salt)
         if target is None:
             raise NatExhausted(f"no free tuple for {original}")
         return original if target == original else target

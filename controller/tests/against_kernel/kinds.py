@@ -6,10 +6,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from p4ct.conntrack import Tracker
 
 from .compare import Following
+from .ftp_packets import (
+    FTP_DNAT_RULES,
+    FTP_SNAT_RULES,
+    HELPER_RULES,
+    HelperNatSubject,
+    ftp_dnat_ends,
+    ftp_ends,
+    ftp_snat_ends,
+)
+from .ftp_traces import FtpWriter, TftpWriter
 from .nat_traces import (
     DNAT_RULES,
     SNAT_RULES,
@@ -51,6 +62,10 @@ def _tcp(rng: random.Random, version: int) -> Following:
     return TcpWriter(rng)
 
 
+def _helping() -> Subject:
+    return Subject(Tracker(), helpers=True)
+
+
 KINDS: dict[str, Kind] = {
     "tcp": Kind(_tcp, 1.0),
     "tcp liberal": Kind(
@@ -72,6 +87,29 @@ KINDS: dict[str, Kind] = {
     "dnat tcp": Kind(NatTcp, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
     "snat": Kind(NatOther, 0.1, SNAT_RULES, subject=lambda: NatSubject(True), ends=snat_ends),
     "dnat": Kind(NatOther, 0.1, DNAT_RULES, subject=lambda: NatSubject(False), ends=dnat_ends),
+    "ftp": Kind(FtpWriter, 0.05, HELPER_RULES, subject=_helping, ends=ftp_ends),
+    "snat ftp": Kind(
+        FtpWriter,
+        0.05,
+        HELPER_RULES + FTP_SNAT_RULES,
+        subject=lambda: HelperNatSubject(True),
+        ends=ftp_snat_ends,
+    ),
+    "dnat ftp": Kind(
+        FtpWriter,
+        0.05,
+        HELPER_RULES + FTP_DNAT_RULES,
+        subject=lambda: HelperNatSubject(False),
+        ends=ftp_dnat_ends,
+    ),
+    "tftp": Kind(TftpWriter, 0.02, HELPER_RULES, subject=_helping, ends=partial(ftp_ends, port=69)),
+    "snat tftp": Kind(
+        TftpWriter,
+        0.02,
+        HELPER_RULES + FTP_SNAT_RULES,
+        subject=lambda: HelperNatSubject(True),
+        ends=partial(ftp_snat_ends, port=69),
+    ),
     "udp": Kind(UdpWriter),
     "streams": Kind(StreamWriter, 0.02, together=True),
     "icmp": Kind(IcmpWriter),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from p4ct.conntrack import (
     Connection,
-    ConntrackInvalid,
+    CtResult,
     CtState,
     Direction,
     NatRange,
@@ -170,39 +170,22 @@ class NatSubject(Subject):
 
     def __init__(self, source: bool) -> None:
         super().__init__(Tracker(random=random.Random(1)))
-        self._source = source
+        self.source = source
 
-    def send(self, frame: bytes, now: float) -> str:
-        pkt = parse(frame)
-        result = self.tracker.track(pkt, 0, now)
-        state = result.state
-        self.leaves = frame
-        if state & CtState.INV:
-            return "invalid"
-        if state & CtState.NEW and result.connection is None:
-            try:
-                self.tracker.commit(result, pkt, now, nat=self._range(pkt))
-            except ConntrackInvalid:
-                return "new, but refused by commit"
-        conn = result.connection
-        assert conn is not None
-        leaves = _translated(pkt, conn, result.direction, bool(state & CtState.REL))
-        if leaves is None:
-            return "dropped"
-        self.leaves = leaves
-        if state & CtState.NEW:
-            return "new"
-        kind = "related" if state & CtState.REL else "established"
-        return f"{kind} {'reply' if state & CtState.RPL else 'original'}"
-
-    def _range(self, pkt: Packet) -> NatRange | None:
-        if self._source and pkt.src[1] == 1:
+    def range(self, pkt: Packet) -> NatRange | None:
+        if self.source and pkt.src[1] == 1:
             address = _in_net(pkt.src, 3)
-        elif not self._source and pkt.dst[1] == 4:
+        elif not self.source and pkt.dst[1] == 4:
             address = _in_net(pkt.dst, 2)
         else:
             return None
-        return NatRange(self._source, address, address)
+        return NatRange(self.source, address, address)
+
+    def translate(self, pkt: Packet, result: CtResult) -> bool:
+        conn = result.connection
+        assert conn is not None
+        self.leaves = _translated(pkt, conn, result.direction, bool(result.state & CtState.REL))
+        return self.leaves is not None
 
 
 def _translated(pkt: Packet, conn: Connection, direction: Direction, related: bool) -> bytes | None:

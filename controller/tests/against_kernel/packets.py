@@ -87,7 +87,7 @@ class Tcp:
             flags=self.flags,
             window=self.window,
             options=self.options,
-            payload=bytes(self.length),
+            payload=self.payload(ends),
         )
         start = 14 + (20 if ends.version == 4 else 40)
         if self.damage == "checksum":
@@ -96,6 +96,10 @@ class Tcp:
             offset = 4 if self.damage == "short" else 15
             return _with_l4_checksum(_with(frame, start + 12, offset << 4), ends, start, 16)
         return frame
+
+    def payload(self, ends: Ends) -> bytes:
+        """What it carries."""
+        return bytes(self.length)
 
     def key(self, ends: Ends) -> Tuple:
         return ends.tuple(self.way, PROTO_TCP)
@@ -116,7 +120,7 @@ class Udp:
             dst=where.dst,
             sport=where.sport,
             dport=where.dport,
-            payload=bytes(self.length),
+            payload=self.payload(ends),
         )
         start = 14 + (20 if ends.version == 4 else 40)
         if self.damage == "checksum":
@@ -126,6 +130,10 @@ class Udp:
         if self.damage == "length":
             return _with_l4_checksum(_with(frame, start + 4, 1), ends, start, 6)
         return frame
+
+    def payload(self, ends: Ends) -> bytes:
+        """What it carries."""
+        return bytes(self.length)
 
     def key(self, ends: Ends) -> Tuple:
         return ends.tuple(self.way, PROTO_UDP)

@@ -17,6 +17,7 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "window": (8192,),
     "damage": ("",),
     "payload": (b"",),
+    "text": ("", "NOOP\r\n"),
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 from p4ct.conntrack import TcpState, Timeouts, Tracker
+from p4ct.conntrack.helpers.seq_adjust import SeqAdjust
 from p4ct.packet import Packet
 from p4ct.packet.rewrite import translate
 
@@ -107,5 +108,17 @@ def test_a_planted_translation_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(nat_traces, "translate_error", outside_only)
     campaign, said = play("snat", 20)
+    assert campaign.result.unexplained > 0
+    assert any("packet: kernel" in line for line in said)
+
+
+def test_planted_sequence_numbers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a line of another length keeps its numbers."""
+
+    def unmoved(adjust: SeqAdjust, seq: int) -> int:
+        return seq
+
+    monkeypatch.setattr(SeqAdjust, "outgoing", unmoved)
+    campaign, said = play("snat ftp", 10)
     assert campaign.result.unexplained > 0
     assert any("packet: kernel" in line for line in said)

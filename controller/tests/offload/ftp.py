@@ -7,6 +7,8 @@ known to the client as `outside`.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet import build
 from p4ct.packet.parse import Packet, parse
@@ -170,3 +172,8 @@ def line_of(command: str, address: str, port: int) -> bytes:
     else:
         text = f"229 Extended passive (|||{port}|)"
     return text.encode() + b"\r\n"
+
+
+def translated_line(command: str, address: str, port: int) -> bytes:
+    """The line as it comes out of a translated connection: IPv6 addresses are written out."""
+    return line_of(command, ip_address(address).exploded, port)

@@ -12,7 +12,7 @@ from p4ct.packet import build
 from p4ct.packet.parse import Packet, parse
 from p4ct.packet.text import format_ip
 
-from .ftp import OUTSIDE, VPORT, End, Pair, control, line_of, policy, sound
+from .ftp import OUTSIDE, VPORT, End, Pair, control, line_of, policy, sound, translated_line
 from .model import ACK, IP, IP6, MAC, World, learn
 
 CASES = [
@@ -34,7 +34,7 @@ def test_ftp(nat: str, version: int, outside: str, command: str) -> None:
         line = line_of(command, announcer.own, port)
         # It names the address that the other end knows.
         read = pair.say(announcer, line)
-        assert read == line_of(command, listener.peer, port)
+        assert read == translated_line(command, listener.peer, port)
         pair.chat()
     # The other end calls what it has read, and reaches the announcer from the address it knows.
     world = pair.world

@@ -6,12 +6,16 @@ Each is played with offload and without; docs/ovs-scenarios.md has the list.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet import build
 
-from .ftp import OUTSIDE, VPORT, End, Pair, control, line_of, policy
+from .ftp import OUTSIDE, VPORT, End, Pair, control, line_of, policy, translated_line
 from .model import IP, MAC, SYN, World, learn
+
+Line = Callable[[str, str, int], bytes]
 
 #: No translation; what is not announced does not come in.
 PLAIN = """
@@ -62,14 +66,13 @@ def original_tuple(text: str, family: str) -> str:
     )
 
 
-def transfer(pair: Pair, command: str, port: int = 30000) -> list[bytes]:
-    """Announce a data connection and use it; all that arrived anywhere."""
+def transfer(pair: Pair, command: str, arrives: Line, port: int = 30000) -> list[bytes]:
+    """Announce a data connection and use it; all that arrived anywhere. `arrives`: as the line."""
     active = command in ("PORT", "EPRT")
     announcer = pair.client if active else pair.server
     caller, world = pair.other(announcer), pair.world
-    assert pair.say(announcer, line_of(command, announcer.own, port)) == line_of(
-        command, caller.peer, port
-    )
+    read = pair.say(announcer, line_of(command, announcer.own, port))
+    assert read == arrives(command, caller.peer, port)
     pair.chat()
     near = End(world, caller.name, caller.own, caller.peer, (20, port))
     far = End(world, announcer.name, announcer.own, announcer.peer, (port, 20))
@@ -88,7 +91,8 @@ def both(kind: str, version: int, outside: str, flows: str, command: str, port: 
         control(kind, version, outside, flows=flows, enabled=enabled, port=port)
         for enabled in (False, True)
     )
-    assert transfer(off, command) == transfer(on, command)
+    arrives = line_of if kind == "plain" else translated_line
+    assert transfer(off, command, arrives) == transfer(on, command, arrives)
     assert off.world.by_hardware == 0
     assert on.world.by_hardware >= 8
     return on
