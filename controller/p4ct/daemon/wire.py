@@ -14,6 +14,7 @@ from p4ct.eswitch.entries import PuntInfo
 from p4ct.packet.build import pop_vlan, push_vlan
 from p4ct.packet.fragment import cut
 from p4ct.packet.parse import Packet, parse
+from p4ct.packet.rewrite import set_tag
 from p4ct.packet.too_big import fragments, ip_length, may_be_fragmented, too_big_answer
 from p4ct.packet.vxlan import decapsulate, encapsulate
 from p4ct.pipeline.ports import PRIORITY_TAG, PortTable, Vport
@@ -33,6 +34,11 @@ def _has_priority_tag(frame: bytes) -> bool:
         and len(frame) >= 18
         and (frame[14] & 0x0F) << 8 | frame[15] == PRIORITY_TAG
     )
+
+
+def _with_priority(pkt: Packet, priority: int) -> Packet:
+    """The packet whose tag takes over priority and DEI (4 bits), if it has none of its own."""
+    return pkt if pkt.vlan_pcp else set_tag(pkt, priority << 12 | (pkt.vlan_id or 0))
 
 
 class Wire:
@@ -87,7 +93,8 @@ class Wire:
         """Send what became of a packet that came in on vport `in_port` to its outputs.
 
         A packet that came in fragments leaves in fragments. A tag that it leaves with has the
-        priority of the one that it came with, as in hardware.
+        priority of the one that it came with, as in hardware: that of the vport, and one that flows
+        have put on without a priority.
         """
         answered = False
         for number, packet in zip(result.outputs, result.packets, strict=True):
@@ -96,6 +103,8 @@ class Wire:
             if result.cuts is not None and not packet.frag:
                 pieces = [parse(frame) for frame in cut(packet, result.cuts)]
             for piece in pieces:
+                if priority and piece.vlan_id is not None and not result.tagged:
+                    piece = _with_priority(piece, priority)
                 if not vport.mtu or ip_length(piece) <= vport.mtu:
                     self._put(vport, piece.frame, priority)
                 elif may_be_fragmented(piece):

@@ -94,7 +94,7 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         sport=pkt.sport,
         dport=pkt.dport,
         out_vport=egress.id,
-        next_hop=NextHopKey(egress.id, *(rewrite.route or ())),
+        next_hop=NextHopKey(egress.id, *(rewrite.route or (b"", b"")), rewrite.vlan),
         nat=None if rewrite.ends is None else Nat(*rewrite.ends),
         flows=result.path,
         fdb=frozenset(result.fdb_dependencies),

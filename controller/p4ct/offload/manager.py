@@ -348,7 +348,8 @@ class OffloadManager:
             packets, octets = packets + gain[0], octets + gain[1]
             if gain[0]:
                 # NORMAL does not see these packets, but the station that sends them is alive.
-                self.pipeline.macs.refresh(0, half.l2.eth_src, half.l2.vport, now)
+                for vlan in {0, *(vlan for vlan, _ in half.fdb)}:
+                    self.pipeline.macs.refresh(vlan, half.l2.eth_src, half.l2.vport, now)
                 for member in record.members:
                     connection = member.connection
                     connection.expires = max(connection.expires, now + connection.timeout)

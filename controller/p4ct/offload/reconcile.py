@@ -33,7 +33,7 @@ from p4ct.offload.cells import zero_unknown
 from p4ct.offload.decide import TCP, must_leave
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.metadata import EntryMetadata, MemberMetadata, decode, encode
-from p4ct.offload.next_hops import NextHopKey, key_of
+from p4ct.offload.next_hops import NextHopKey, keys_of
 from p4ct.offload.paths import Paths
 from p4ct.offload.recheck import decide_again
 from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
@@ -74,7 +74,7 @@ async def reconcile(
     # From here on nothing was decided under an older policy than that of now.
     before = {(r.index, r.generation): r for r in manager.records.values()}
     _forget_everything(manager, clock())
-    l2_rows, next_hops, strays = _adopt_rows(manager, found_l2, found_hops)
+    l2_rows, next_hops, unsettled, strays = _adopt_rows(manager, found_l2, found_hops)
     manager.paths.reserve(e.action.path for e in entries if isinstance(e.action, CtForward))
     manager.paths.reserve(flow.path for flow in flows)
 
@@ -85,7 +85,7 @@ async def reconcile(
     adopted: list[Record] = []
     rejected: list[list[CtEntry]] = []
     for index, group in by_index.items():
-        outcome = _adopt(manager, group, l2_rows, next_hops, before, clock())
+        outcome = _adopt(manager, group, l2_rows, next_hops, unsettled, before, clock())
         if isinstance(outcome, Record):
             adopted.append(outcome)
         else:
@@ -100,6 +100,7 @@ async def reconcile(
         for identity, old in before.items()
         if identity not in found and old.installed_at and identity[0] not in by_index
     )
+    strays += unsettled.values()
     await zero_unknown(manager, port)
     await _write_back(manager, port, adopted)
     await _remove(manager, port, rejected, flows, strays, before, clock)
@@ -148,14 +149,21 @@ def _adopt_rows(
     manager: OffloadManager,
     found_l2: Iterable[L2PairEntry],
     found_hops: Iterable[NextHopEntry],
-) -> tuple[dict[int, L2PairEntry], dict[int, NextHopEntry], list[L2PairEntry | NextHopEntry]]:
-    """Rows by number, and strays among them: rows that this controller would not write.
+) -> tuple[
+    dict[int, L2PairEntry],
+    dict[int, NextHopEntry],
+    dict[int, NextHopEntry],
+    list[L2PairEntry | NextHopEntry],
+]:
+    """Rows by number, the next hops among them that may be one of two keys until an entry says
+    which, and strays: rows that this controller would not write.
 
     A stray gives a number that another row has, does what another row does, or does what we do not
     ask for (a vport has another port now, say); entries that use it cannot stay, and then it goes.
     """
     l2_rows: dict[int, L2PairEntry] = {}
     next_hops: dict[int, NextHopEntry] = {}
+    unsettled: dict[int, NextHopEntry] = {}
     strays: list[L2PairEntry | NextHopEntry] = []
     for row in found_l2:
         if row.l2_id == 0 or row.l2_id in l2_rows:
@@ -165,12 +173,14 @@ def _adopt_rows(
         manager.l2_rows.adopt(L2Key(row.vport, row.eth_src, row.eth_dst), row.l2_id, row)
     for hop in found_hops:
         next_hops[hop.next_hop] = hop
-        key = key_of(manager.pipeline.ports, hop)
-        if key is None or manager.next_hops.number(key) is not None:
+        keys = keys_of(manager.pipeline.ports, hop)
+        if len(keys) > 1:
+            unsettled[hop.next_hop] = hop
+        elif not keys or manager.next_hops.number(keys[0]) is not None:
             strays.append(hop)
-            continue
-        manager.next_hops.adopt(key, hop.next_hop, hop)
-    return l2_rows, next_hops, strays
+        else:
+            manager.next_hops.adopt(keys[0], hop.next_hop, hop)
+    return l2_rows, next_hops, unsettled, strays
 
 
 def _adopt(
@@ -178,6 +188,7 @@ def _adopt(
     group: list[CtEntry],
     l2_rows: Mapping[int, L2PairEntry],
     next_hops: Mapping[int, NextHopEntry],
+    unsettled: dict[int, NextHopEntry],
     before: Mapping[tuple[int, int], Record],
     now: float,
 ) -> Record | str:
@@ -208,12 +219,26 @@ def _adopt(
     if isinstance(halves, str):
         return halves
     for half, (_, hop) in zip(halves, rows, strict=True):
-        if hop is None or manager.next_hops.number(half.next_hop) != hop.next_hop:
+        if hop is None or not _leads_there(manager, half.next_hop, hop, unsettled):
             return "it is sent elsewhere now"
     for half, entry in zip(halves, pair, strict=True):
         if isinstance(entry.action, CtForward) and entry.action.nat != half.nat:
             return "it is translated otherwise now"
     return _enter(manager, pair, halves, metadata, before, now)
+
+
+def _leads_there(
+    manager: OffloadManager,
+    key: NextHopKey,
+    hop: NextHopEntry,
+    unsettled: dict[int, NextHopEntry],
+) -> bool:
+    """Is this the row of that key? One that was not settled is from then on."""
+    number = manager.next_hops.number(key)
+    if number is None and hop.next_hop in unsettled and key in keys_of(manager.pipeline.ports, hop):
+        manager.next_hops.adopt(key, hop.next_hop, unsettled.pop(hop.next_hop))
+        return True
+    return number == hop.next_hop
 
 
 def _next_hop(entry: CtEntry, next_hops: Mapping[int, NextHopEntry]) -> NextHopEntry | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from p4ct.packet.build import pop_vlan, push_vlan
 from p4ct.packet.checksum import crc32c
 from p4ct.packet.l4_check import l4_checksum_error
 from p4ct.packet.parse import (
@@ -32,6 +33,7 @@ __all__ = [
     "remade",
     "set_arp",
     "set_link",
+    "set_tag",
     "set_tos",
     "set_ttl",
     "translate",
@@ -120,6 +122,15 @@ def _translate_l4(pkt: Packet, frame: bytearray, addresses: int, sport: int, dpo
 def set_link(pkt: Packet, eth_src: bytes, eth_dst: bytes) -> Packet:
     """The frame with other MAC addresses, 6 bytes each."""
     return remade(pkt, bytearray(eth_dst + eth_src) + pkt.frame[12:])
+
+
+def set_tag(pkt: Packet, tci: int | None) -> Packet:
+    """The frame with this 802.1Q tag (16 bits, DEI included) in the place of the one that it has;
+    None: without it."""
+    frame = pkt.frame if pkt.vlan_id is None else pop_vlan(pkt.frame)
+    if tci is not None:
+        frame = push_vlan(frame, tci & 0xFFF, tci >> 13, bool(tci & 0x1000))
+    return remade(pkt, bytearray(frame))
 
 
 def set_ttl(pkt: Packet, ttl: int) -> Packet:

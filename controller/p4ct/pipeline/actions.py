@@ -9,7 +9,7 @@ import msgspec
 
 from p4ct.conntrack.nat import NatRange
 from p4ct.pipeline.field_text import format_value
-from p4ct.pipeline.fields import FIELDS, Field
+from p4ct.pipeline.fields import FIELDS, VLAN_PRESENT, Field
 from p4ct.pipeline.parse_nat import format_nat
 from p4ct.pipeline.subfield import Subfield, field_name, format_subfield
 
@@ -23,8 +23,11 @@ __all__ = [
     "Move",
     "Normal",
     "Output",
+    "PopVlan",
+    "PushVlan",
     "Resubmit",
     "SetField",
+    "SetTag",
     "format_action",
     "format_actions",
 ]
@@ -59,6 +62,25 @@ class Move(msgspec.Struct, frozen=True):
 
     source: Subfield
     target: Subfield
+
+
+class PushVlan(msgspec.Struct, frozen=True):
+    """Put an 802.1Q tag of VLAN 0 and priority 0 on; a packet that has one is dropped."""
+
+
+class PopVlan(msgspec.Struct, frozen=True):
+    """Take the outermost 802.1Q tag off, if there is one."""
+
+
+class SetTag(msgspec.Struct, frozen=True):
+    """Write `value` into the bits of VLAN id and priority that `mask` names, at once.
+
+    16 bits as in `vlan_tci`, where 0x1000 says that there is a tag: what is written without it, to
+    a packet without it, leaves no tag.
+    """
+
+    value: int
+    mask: int
 
 
 class DecTtl(msgspec.Struct, frozen=True):
@@ -102,7 +124,21 @@ class GotoTable(msgspec.Struct, frozen=True):
     table: int
 
 
-Action = Output | InPort | Normal | SetField | Move | DecTtl | Ct | CtClear | Resubmit | GotoTable
+Action = (
+    Output
+    | InPort
+    | Normal
+    | SetField
+    | SetTag
+    | Move
+    | PushVlan
+    | PopVlan
+    | DecTtl
+    | Ct
+    | CtClear
+    | Resubmit
+    | GotoTable
+)
 
 
 def format_action(action: Action, port_name: PortName = str) -> str:
@@ -115,13 +151,15 @@ def format_action(action: Action, port_name: PortName = str) -> str:
         case Normal():
             return "NORMAL"
         case SetField(field, value, mask):
-            full = FIELDS[field].mask if field is not Field.NW_TOS else 0xFC
-            text = format_value(field, value)
-            if mask != full:
-                text += f"/{format_value(field, mask)}"
-            return f"set_field:{text}->{field_name(field)}"
+            return _format_set(field, value, mask)
         case Move(source, target):
             return f"move:{format_subfield(source)}->{format_subfield(target)}"
+        case SetTag(value, mask):
+            return _format_tag(value, mask)
+        case PushVlan():
+            return "push_vlan:0x8100"
+        case PopVlan():
+            return "pop_vlan"
         case DecTtl():
             return "dec_ttl"
         case CtClear():
@@ -135,6 +173,28 @@ def format_action(action: Action, port_name: PortName = str) -> str:
             return f"resubmit({left},{'' if table is None else table})"
         case Ct():
             return _format_ct(action)
+
+
+#: `set_field` takes no mask for these: who writes a part of one has done so by `load`.
+_WHOLE = frozenset({Field.VLAN_PCP, Field.NW_ECN, Field.NW_TTL, Field.ARP_OP})
+
+
+def _format_set(field: Field, value: int, mask: int) -> str:
+    full = FIELDS[field].mask if field is not Field.NW_TOS else 0xFC
+    if mask != full and field in _WHOLE:
+        start = (mask & -mask).bit_length() - 1
+        part = Subfield(field, start, mask.bit_length() - start)
+        return f"load:{value >> start:#x}->{format_subfield(part)}"
+    text = format_value(field, value)
+    if mask != full:
+        text += f"/{format_value(field, mask)}"
+    return f"set_field:{text}->{field_name(field)}"
+
+
+def _format_tag(value: int, mask: int) -> str:
+    if mask == 0xF000 and value & VLAN_PRESENT:
+        return f"mod_vlan_pcp:{value >> 13}"
+    return f"set_field:{value:#06x}{'' if mask == 0xFFFF else f'/{mask:#06x}'}->vlan_tci"
 
 
 def _format_ct(action: Ct) -> str:

@@ -40,6 +40,7 @@ _COVERED = field_set(
         Field.DL_DST,
         Field.DL_TYPE,
         Field.VLAN_VID,
+        Field.VLAN_PCP,
         Field.NW_SRC,
         Field.NW_DST,
         Field.IPV6_SRC,
@@ -84,6 +85,11 @@ def find_blockers(result: Result, ports: PortTable) -> list[str]:
         rewrite = rewrite_of(pkt, result.packets[0])
         if isinstance(rewrite, str):
             blockers.append(rewrite)
+        elif rewrite.vlan is not None and ports.by_id[result.outputs[0]].vlan is not None:
+            name = ports.name(result.outputs[0])
+            blockers.append(f"two VLAN tags: that of its flows and that of vport {name}")
+    if pkt.vlan_id is not None:
+        blockers.append("a VLAN tag inside the vport's frames: entries match frames without")
     if not result.ct:
         blockers.append(STATELESS)
     for visit in result.ct:

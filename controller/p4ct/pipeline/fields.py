@@ -20,6 +20,7 @@ __all__ = [
     "CT_FIELDS",
     "FIELDS",
     "REGISTERS",
+    "VLAN_PRESENT",
     "Field",
     "FieldInfo",
     "FieldSet",
@@ -129,6 +130,7 @@ FIELDS: dict[Field, FieldInfo] = {
     Field.NW_PROTO: FieldInfo("nw_proto", 8, Stage.LINK),
     # The VLAN id as OpenFlow 1.2 has it: bit 12 says that there is a tag.
     Field.VLAN_VID: FieldInfo("dl_vlan", 13, Stage.LINK),
+    Field.VLAN_PCP: FieldInfo("dl_vlan_pcp", 3, Stage.LINK),
     Field.DL_SRC: FieldInfo("dl_src", 48, Stage.LINK),
     Field.DL_DST: FieldInfo("dl_dst", 48, Stage.LINK),
     Field.NW_SRC: FieldInfo("nw_src", 32, Stage.ADDRESS),
@@ -139,7 +141,6 @@ FIELDS: dict[Field, FieldInfo] = {
     Field.TP_DST: FieldInfo("tp_dst", 16, Stage.ADDRESS),
     Field.ICMP_TYPE: FieldInfo("icmp_type", 8, Stage.ADDRESS),
     Field.ICMP_CODE: FieldInfo("icmp_code", 8, Stage.ADDRESS),
-    Field.VLAN_PCP: FieldInfo("dl_vlan_pcp", 3, Stage.REST),
     Field.ARP_SPA: FieldInfo("arp_spa", 32, Stage.REST),
     Field.ARP_TPA: FieldInfo("arp_tpa", 32, Stage.REST),
     Field.ARP_OP: FieldInfo("arp_op", 16, Stage.REST),

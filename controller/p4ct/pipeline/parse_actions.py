@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from p4ct.pipeline import vocabulary as words
 from p4ct.pipeline.actions import (
@@ -15,11 +15,14 @@ from p4ct.pipeline.actions import (
     Move,
     Normal,
     Output,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
+    SetTag,
 )
 from p4ct.pipeline.errors import LineErrors, ValueProblem, nearest
-from p4ct.pipeline.fields import Field
+from p4ct.pipeline.fields import VLAN_PRESENT, Field
 from p4ct.pipeline.flow import MAX_TABLE
 from p4ct.pipeline.lexer import Token, tokens
 from p4ct.pipeline.parse_ct import parse_ct
@@ -28,7 +31,17 @@ from p4ct.pipeline.parse_set import parse_write
 from p4ct.pipeline.subfield import PREREQUISITES, Subfield
 from p4ct.pipeline.values import parse_uint
 
-__all__ = ["ActionParser"]
+__all__ = ["ActionParser", "second_tag"]
+
+ETH_8021Q, ETH_8021AD = 0x8100, 0x88A8
+
+
+def second_tag() -> ValueProblem:
+    """What is wrong with `push_vlan` where there is a tag."""
+    return ValueProblem(
+        "push_vlan puts a second tag on, and only one is understood",
+        "pop_vlan first, or write the tag that is there: mod_vlan_vid:N",
+    )
 
 
 class ActionParser:
@@ -42,6 +55,10 @@ class ActionParser:
         self.goto_tokens: list[tuple[Token, GotoTable]] = []
         self.needs: list[tuple[str, Token]] = []
         """What the match has to be for these actions."""
+        self.pushes: list[Token] = []
+        """What puts a tag on a packet as it was matched: it must not have one."""
+        self._tagged: bool | None = None
+        """What the actions so far have made of the tag; None: it is as it was matched."""
 
     def parse(self, text: str, start: int, end: int) -> tuple[Action, ...]:
         """The actions in `text[start:end]`."""
@@ -103,6 +120,8 @@ class ActionParser:
                 action = GotoTable(self._table(token.value or ""))
                 self.goto_tokens.append((token, action))
                 return action
+            case "push_vlan":
+                return self._push_vlan(token)
             case _ if name in words.WRITE_NAMES:
                 return self._write(token)
             case _:
@@ -125,6 +144,9 @@ class ActionParser:
                 return InPort()
             case "ct_clear":
                 return CtClear()
+            case "pop_vlan" | "strip_vlan":
+                self._tagged = False
+                return PopVlan()
             case _:
                 return Output(parse_port(name, self._ports))
 
@@ -214,8 +236,41 @@ class ActionParser:
         self._need(token, fields)
         return action
 
+    def _push_vlan(self, token: Token) -> Action:
+        text = token.value
+        if not text:
+            raise ValueProblem("push_vlan needs an EtherType", "write push_vlan:0x8100")
+        kind = parse_uint(text, 0, 0xFFFF, what="the EtherType of a tag")
+        if kind == ETH_8021AD:
+            raise ValueProblem(
+                "tags of 802.1ad are not supported yet", "write push_vlan:0x8100", length=len(text)
+            )
+        if kind != ETH_8021Q:
+            raise ValueProblem(
+                f"{text} is not the EtherType of a tag", "write push_vlan:0x8100", length=len(text)
+            )
+        if self._tagged:
+            raise second_tag()
+        if self._tagged is None:
+            self.pushes.append(token)
+        self._tagged = True
+        return PushVlan()
+
+    def _note_tag(self, action: Action) -> None:
+        """What a write makes of the tag, and whether it has to be there."""
+        if isinstance(action, SetTag) or (
+            isinstance(action, SetField) and action.field is Field.VLAN_VID
+        ):
+            if action.mask & VLAN_PRESENT:
+                self._tagged = bool(action.value & VLAN_PRESENT)
+        elif isinstance(action, Move) and action.target.field is Field.VLAN_VID:
+            self._tagged = None
+
     def _write(self, token: Token) -> Action:
         action = parse_write(token)
+        self._note_tag(action)
+        if isinstance(action, SetTag):
+            return action
         if isinstance(action, SetField):
             self._need(token, [action.field])
         elif isinstance(action, Move):
@@ -224,5 +279,11 @@ class ActionParser:
             self.needs.append(("ip or ipv6", token))
         return action
 
-    def _need(self, token: Token, fields: Iterable[Field]) -> None:
+    def _need(self, token: Token, fields: list[Field]) -> None:
+        if Field.VLAN_PCP in fields and self._tagged is not None:
+            if not self._tagged:
+                raise ValueProblem(
+                    "an earlier action takes the tag off", "put it before that action, or leave it"
+                )
+            fields = [field for field in fields if field is not Field.VLAN_PCP]
         self.needs += [(PREREQUISITES[field], token) for field in fields if field in PREREQUISITES]

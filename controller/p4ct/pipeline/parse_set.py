@@ -6,12 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from p4ct.pipeline import vocabulary as words
-from p4ct.pipeline.actions import DecTtl, Move, SetField
+from p4ct.pipeline.actions import DecTtl, Move, SetField, SetTag
 from p4ct.pipeline.errors import ValueProblem, nearest
-from p4ct.pipeline.fields import FIELDS, Field
+from p4ct.pipeline.fields import FIELDS, VLAN_PRESENT, Field
 from p4ct.pipeline.lexer import Token
-from p4ct.pipeline.subfield import WRITABLE, Subfield, field_name, find_field, parse_subfield
-from p4ct.pipeline.values import parse_uint
+from p4ct.pipeline.subfield import (
+    TAG_NAMES,
+    WRITABLE,
+    Subfield,
+    field_name,
+    find_field,
+    parse_part,
+    parse_subfield,
+)
+from p4ct.pipeline.values import parse_masked, parse_uint
 
 __all__ = ["MOD_ACTIONS", "parse_write"]
 
@@ -28,10 +36,19 @@ MOD_ACTIONS: Mapping[str, str] = {
 }
 """The short forms of set_field, and the field that each writes."""
 
+_TAG_ACTIONS: Mapping[str, tuple[str, int, int, int]] = {
+    "mod_vlan_vid": ("VLAN id", 0xFFF, VLAN_PRESENT, 0x1FFF),
+    "set_vlan_vid": ("VLAN id", 0xFFF, 0, 0xFFF),
+    "mod_vlan_pcp": ("priority", 7, VLAN_PRESENT, 0xF000),
+    "set_vlan_pcp": ("priority", 7, 0, 0xE000),
+}
+"""What each writes, its highest value, what it sets besides and all bits that it sets: `mod_` puts
+a tag on a packet that has none, `set_` leaves it as it is."""
+
 _WITHIN_EXEC = frozenset({Field.CT_MARK, Field.CT_LABEL})
 
 
-def parse_write(token: Token, *, within_exec: bool = False) -> SetField | Move | DecTtl:
+def parse_write(token: Token, *, within_exec: bool = False) -> SetField | SetTag | Move | DecTtl:
     """One such action; raises ValueProblem (offset from the start of the token's value)."""
     name, text = token.name.lower(), token.value or ""
     if name == "dec_ttl":
@@ -45,12 +62,18 @@ def parse_write(token: Token, *, within_exec: bool = False) -> SetField | Move |
         if action.mask != (0xFC if name == "mod_nw_tos" else FIELDS[action.field].mask):
             raise ValueProblem(f"{token.name} takes no mask", "use set_field", length=len(text))
         return action
+    if name in _TAG_ACTIONS:
+        what, high, more, mask = _TAG_ACTIONS[name]
+        number = parse_uint(text, 0, high, what=what)
+        return _tag(number << (13 if high == 7 else 0) | more, mask)
     value, arrow, target = text.partition("->")
     if not arrow:
         raise ValueProblem(
             f"{token.name} needs '->' and a field", _EXAMPLES[name], length=len(text)
         )
     offset = len(value) + len(arrow)
+    if not within_exec and target.partition("[")[0] in _TAG_TARGETS and name != "move":
+        return _write_tag(name, value, target, offset)
     try:
         place = _find_place(target, within_exec, whole=name == "set_field")
     except ValueProblem as problem:
@@ -76,6 +99,32 @@ _EXAMPLES = {
     "load": "write load:VALUE->FIELD[FIRST..LAST]",
     "move": "write move:FIELD[FIRST..LAST]->FIELD[FIRST..LAST]",
 }
+
+
+_TAG_TARGETS = (*TAG_NAMES, "dl_vlan_pcp")
+
+
+def _write_tag(name: str, text: str, target: str, offset: int) -> SetField | SetTag:
+    """`set_field` or `load` to VLAN id and priority together, or to `dl_vlan_pcp`, which makes a
+    tag if there is none, as in OVS."""
+    if target == "dl_vlan_pcp" and name == "set_field":
+        return _tag(parse_uint(text, 0, 7, what=target) << 13 | VLAN_PRESENT, 0xF000)
+    try:
+        _, start, bits = parse_part(target)
+    except ValueProblem as problem:
+        problem.offset += offset
+        raise
+    if name == "set_field":
+        return _tag(*parse_masked(text, 16, what=target))
+    number = parse_uint(text, 0, (1 << bits) - 1, what=f"a value of {bits} bits")
+    return _tag(number << start, ((1 << bits) - 1) << start)
+
+
+def _tag(value: int, mask: int) -> SetField | SetTag:
+    """A write to these bits of `vlan_tci`; to one of its fields, if `set_field` can say it so."""
+    if mask <= 0x1FFF:
+        return SetField(Field.VLAN_VID, value, mask)
+    return SetTag(value, mask) if mask != 0xE000 else SetField(Field.VLAN_PCP, value >> 13, 7)
 
 
 def _find_place(text: str, within_exec: bool, *, whole: bool) -> Subfield:

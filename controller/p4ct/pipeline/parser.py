@@ -17,7 +17,7 @@ from p4ct.pipeline.errors import FlowSyntaxError, LineErrors, ValueProblem
 from p4ct.pipeline.flow import DEFAULT_PRIORITY, MAX_TABLE, Flow
 from p4ct.pipeline.lexer import Token, tokens
 from p4ct.pipeline.match import Match
-from p4ct.pipeline.parse_actions import ActionParser
+from p4ct.pipeline.parse_actions import ActionParser, second_tag
 from p4ct.pipeline.parse_match import MatchParser, unknown_match
 from p4ct.pipeline.values import parse_uint
 
@@ -282,6 +282,10 @@ def _check_actions(reader: ActionParser, match: MatchParser, head: _Head, line: 
                 )
     for needs, token in reader.needs:
         match.require(needs, token)
+    for token in reader.pushes:
+        if match.satisfied("vlan"):
+            problem = second_tag()
+            line.add(token.column, token.text, problem.message, problem.hint)
     table = head.get("table", 0)
     for token, action in reader.goto_tokens:
         if action.table <= table:

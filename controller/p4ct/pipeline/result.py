@@ -79,12 +79,15 @@ class Result:
         "packets",
         "path",
         "pkt",
+        "tagged",
         "version",
     )
 
     def __init__(self, pkt: Packet, ports: PortTable, version: int) -> None:
         self.pkt = pkt
         """The packet; once ct() has put fragments together, the whole one."""
+        self.tagged = pkt.vlan_id is not None
+        """It came with a tag inside the vport's frame."""
         self.cuts: Cuts | None = None
         """How it was cut into fragments, if it was: it leaves as it came. What an output before
         ct() sends is the fragment itself."""

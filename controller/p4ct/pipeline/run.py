@@ -32,8 +32,11 @@ from p4ct.pipeline.actions import (
     Move,
     Normal,
     Output,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
+    SetTag,
 )
 from p4ct.pipeline.classifier import Classifier
 from p4ct.pipeline.ct_pass import (
@@ -49,7 +52,7 @@ from p4ct.pipeline.normal import LearningSwitch
 from p4ct.pipeline.result import CtVisit, Result
 from p4ct.pipeline.subfield import Subfield
 from p4ct.pipeline.trace import Trace
-from p4ct.pipeline.write import TUPLE_FIELDS, Unwritable, write
+from p4ct.pipeline.write import TUPLE_FIELDS, Unwritable, push_tag, write, write_tag
 
 if TYPE_CHECKING:
     from p4ct.packet.parse import Packet
@@ -65,6 +68,9 @@ MAX_RECIRCULATIONS = 8
 
 _IN_PORT = int(Field.IN_PORT)
 _IN_PORT_BIT = 1 << _IN_PORT
+#: Whether a write makes, changes or removes a tag depends on the tag that is there.
+_TAG_FIELDS = frozenset({Field.VLAN_VID, Field.VLAN_PCP})
+_TAG_BIT = 1 << Field.VLAN_VID
 #: No entry matches these, so a result that depends on what they become holds for this packet only.
 _NOT_IN_ENTRIES = frozenset({Field.NW_TOS, Field.NW_ECN, Field.NW_TTL})
 
@@ -209,6 +215,13 @@ class Run:
                 self._write(target.field, value, target.mask)
             elif isinstance(action, DecTtl):
                 self._dec_ttl()
+            elif isinstance(action, SetTag):
+                self._write_tag(action.value, action.mask)
+            elif isinstance(action, PopVlan):
+                self._write_tag(0, 0xFFFF)
+            elif isinstance(action, PushVlan):
+                self.result.looked_bits |= _TAG_BIT
+                self._pkt = push_tag(self._pkt, self._key)
             else:
                 clear_ct_fields(self._key)
                 self._tracked = None
@@ -278,9 +291,15 @@ class Run:
     def _write(self, field: Field, value: int, mask: int) -> None:
         if field in _NOT_IN_ENTRIES:
             self.result.looked_bits |= 1 << field
+        elif field in _TAG_FIELDS:
+            self.result.looked_bits |= _TAG_BIT
         self._pkt = write(self._pkt, self._key, field, value, mask)
         if field in TUPLE_FIELDS:
             self._tracked = None
+
+    def _write_tag(self, value: int, mask: int) -> None:
+        self.result.looked_bits |= _TAG_BIT
+        self._pkt = write_tag(self._pkt, self._key, value, mask)
 
     def _dec_ttl(self) -> None:
         ttl = self._key[Field.NW_TTL]

@@ -13,11 +13,13 @@ from p4ct.pipeline.fields import FIELDS, REGISTERS, Field
 __all__ = [
     "FIELD_NAMES",
     "PREREQUISITES",
+    "TAG_NAMES",
     "WRITABLE",
     "Subfield",
     "field_name",
     "find_field",
     "format_subfield",
+    "parse_part",
     "parse_subfield",
 ]
 
@@ -38,6 +40,8 @@ class Subfield(msgspec.Struct, frozen=True):
 _NAMES: dict[Field, str] = {
     Field.DL_SRC: "eth_src dl_src NXM_OF_ETH_SRC OXM_OF_ETH_SRC",
     Field.DL_DST: "eth_dst dl_dst NXM_OF_ETH_DST OXM_OF_ETH_DST",
+    Field.VLAN_VID: "vlan_vid OXM_OF_VLAN_VID",
+    Field.VLAN_PCP: "vlan_pcp OXM_OF_VLAN_PCP",
     Field.NW_SRC: "nw_src ip_src NXM_OF_IP_SRC OXM_OF_IPV4_SRC",
     Field.NW_DST: "nw_dst ip_dst NXM_OF_IP_DST OXM_OF_IPV4_DST",
     Field.IPV6_SRC: "ipv6_src NXM_NX_IPV6_SRC OXM_OF_IPV6_SRC",
@@ -73,7 +77,11 @@ FIELD_NAMES: dict[str, Field] = {
 }
 """The names of fields that actions read or write; the first of a field is the one printed."""
 
+TAG_NAMES = ("vlan_tci", "NXM_OF_VLAN_TCI")
+"""Names of the 16 bits of `vlan_vid` and, above it, `vlan_pcp` together."""
+
 PREREQUISITES: dict[Field, str] = {
+    Field.VLAN_PCP: "vlan",
     Field.NW_SRC: "ip",
     Field.NW_DST: "ip",
     Field.IPV6_SRC: "ipv6",
@@ -96,6 +104,7 @@ WRITABLE = frozenset(
         *(PREREQUISITES.keys() - {Field.NW_PROTO}),
         Field.DL_SRC,
         Field.DL_DST,
+        Field.VLAN_VID,
     }
 )
 """What `set_field`, `load` and `move` may write, apart from ct_mark and ct_label within exec()."""
@@ -112,8 +121,9 @@ def find_field(name: str) -> Field:
     return field
 
 
-def parse_subfield(text: str) -> Subfield:
-    """`field`, `field[]`, `field[bit]` or `field[first..last]`; raises ValueProblem."""
+def parse_part(text: str) -> tuple[str, int, int]:
+    """`field`, `field[]`, `field[bit]` or `field[first..last]`: the field's name, the first bit and
+    how many there are; raises ValueProblem."""
     found = _SUBFIELD.fullmatch(text)
     if found is None:
         raise ValueProblem(
@@ -122,10 +132,9 @@ def parse_subfield(text: str) -> Subfield:
             length=len(text),
         )
     name, first, last = found.groups()
-    field = find_field(name)
-    width = FIELDS[field].bits
+    width = 16 if name in TAG_NAMES else FIELDS[find_field(name)].bits
     if first is None:
-        return Subfield(field, 0, width)
+        return name, 0, width
     low = int(first)
     high = low if last is None else int(last)
     if not low <= high < width:
@@ -135,7 +144,24 @@ def parse_subfield(text: str) -> Subfield:
             offset=len(name),
             length=len(text) - len(name),
         )
-    return Subfield(field, low, high - low + 1)
+    return name, low, high - low + 1
+
+
+def parse_subfield(text: str) -> Subfield:
+    """What `parse_part` reads, as a part of one field; raises ValueProblem."""
+    name, start, bits = parse_part(text)
+    if name not in TAG_NAMES:
+        return Subfield(find_field(name), start, bits)
+    width = FIELDS[Field.VLAN_VID].bits
+    if start >= width:
+        return Subfield(Field.VLAN_PCP, start - width, bits)
+    if start + bits > width:
+        raise ValueProblem(
+            f"{text} is of two fields here, VLAN id and priority",
+            f"name them apart: {name}[0..12] and {name}[13..15]",
+            length=len(text),
+        )
+    return Subfield(Field.VLAN_VID, start, bits)
 
 
 def format_subfield(subfield: Subfield) -> str:

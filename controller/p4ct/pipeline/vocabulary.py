@@ -217,12 +217,13 @@ UNSUPPORTED_OPTIONS = _names(
 
 WRITE_NAMES = _names(
     "set_field load move dec_ttl mod_dl_src mod_dl_dst mod_nw_src mod_nw_dst mod_nw_tos mod_nw_ecn "
-    "mod_nw_ttl mod_tp_src mod_tp_dst"
+    "mod_nw_ttl mod_tp_src mod_tp_dst mod_vlan_vid mod_vlan_pcp set_vlan_vid set_vlan_pcp"
 )
-ACTION_NAMES = WRITE_NAMES | _names("output in_port normal drop ct ct_clear resubmit goto_table")
+ACTION_NAMES = WRITE_NAMES | _names(
+    "output in_port normal drop ct ct_clear resubmit goto_table push_vlan pop_vlan strip_vlan"
+)
 UNSUPPORTED_ACTIONS = _names(
-    "group controller enqueue bundle bundle_load set_vlan_vid set_vlan_pcp mod_vlan_vid "
-    "mod_vlan_pcp strip_vlan pop_vlan push_vlan set_nw_ttl push pop set_mpls_label set_mpls_tc "
+    "group controller enqueue bundle bundle_load set_nw_ttl push pop set_mpls_label set_mpls_tc "
     "set_mpls_ttl dec_mpls_ttl push_mpls pop_mpls dec_nsh_ttl delete_field encap decap set_tunnel "
     "set_tunnel64 set_queue pop_queue fin_timeout learn conjunction multipath note exit sample "
     "clone nat meter clear_actions write_actions write_metadata apply_actions check_pkt_larger "

@@ -6,10 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from p4ct.packet.parse import PROTO_TCP, PROTO_UDP, Packet
-from p4ct.packet.rewrite import set_arp, set_link, set_tos, set_ttl, translate
-from p4ct.pipeline.fields import FIELDS, REGISTERS, Field, Key
+from p4ct.packet.rewrite import set_arp, set_link, set_tag, set_tos, set_ttl, translate
+from p4ct.pipeline.fields import (
+    CT_FIELDS,
+    FIELDS,
+    REGISTERS,
+    VLAN_PRESENT,
+    Field,
+    Key,
+    build_key,
+)
 
-__all__ = ["TUPLE_FIELDS", "Unwritable", "set_tuple", "write"]
+__all__ = ["TUPLE_FIELDS", "Unwritable", "push_tag", "set_tuple", "write", "write_tag"]
 
 
 class Unwritable(Exception):
@@ -22,6 +30,8 @@ TUPLE_FIELDS = frozenset(
 """What conntrack knows a packet by: who writes one of these makes it another packet."""
 
 _ADDRESS_FIELDS = {4: (Field.NW_SRC, Field.NW_DST), 6: (Field.IPV6_SRC, Field.IPV6_DST)}
+_TAG_SHIFTS = {Field.VLAN_VID: 0, Field.VLAN_PCP: 13}
+_ETH_VLAN = 0x8100
 _NO_PACKET = frozenset({*REGISTERS, Field.CT_MARK, Field.CT_LABEL})
 
 
@@ -34,10 +44,49 @@ def write(pkt: Packet, key: Key, field: Field, value: int, mask: int) -> Packet:
     if field in _NO_PACKET:
         key[field] = value
         return pkt
+    if field in _TAG_SHIFTS:
+        return write_tag(pkt, key, value << _TAG_SHIFTS[field], mask << _TAG_SHIFTS[field])
     fresh = _WRITERS[field](pkt, field, value)
     if fresh is not pkt:
         key[field] = value
     return fresh
+
+
+def write_tag(pkt: Packet, key: Key, value: int, mask: int) -> Packet:
+    """Change bits of `vlan_tci`; the answer is the packet as it is then. Raises Unwritable.
+
+    As in OVS, 0x1000 decides whether there is a tag, and a tag that is written has DEI 0.
+    """
+    old = key[Field.VLAN_VID] | key[Field.VLAN_PCP] << 13
+    tci = old & ~mask | value & mask
+    if not tci & VLAN_PRESENT:
+        tci = 0
+    if tci == old:
+        return pkt
+    if not pkt.eth_src or (pkt.eth_type == _ETH_VLAN and pkt.vlan_id is None):
+        raise Unwritable(f"a field of a malformed packet is written: {pkt.error}")
+    fresh = set_tag(pkt, tci & ~VLAN_PRESENT if tci else None)
+    if fresh.vlan_id is not None and not tci:
+        _renew(key, fresh)  # what was behind a second tag is fields now
+    else:
+        key[Field.VLAN_VID] = tci & 0x1FFF
+        key[Field.VLAN_PCP] = tci >> 13
+    return fresh
+
+
+def push_tag(pkt: Packet, key: Key) -> Packet:
+    """A tag of VLAN 0 and priority 0 on a packet that has none; raises Unwritable."""
+    if key[Field.VLAN_VID]:
+        raise Unwritable("push_vlan: the packet has a tag, and a second one is not understood")
+    return write_tag(pkt, key, VLAN_PRESENT, 0xFFFF)
+
+
+def _renew(key: Key, pkt: Packet) -> None:
+    """All of the key that is of the packet; what flows and conntrack have noted stays."""
+    fresh = build_key(pkt, key[Field.IN_PORT])
+    for field in (*CT_FIELDS, *REGISTERS):
+        fresh[field] = key[field]
+    key[:] = fresh
 
 
 def set_tuple(pkt: Packet, key: Key) -> None:

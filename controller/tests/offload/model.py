@@ -37,7 +37,7 @@ from p4ct.eswitch.entries import (
     WindowPair,
     WindowSide,
 )
-from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, WindowVerdict
+from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, VlanOp, WindowVerdict
 from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager, OffloadOptions
 from p4ct.offload.readings import refresh
@@ -111,6 +111,31 @@ def leaving(pkt: Packet, nat: Nat | None, hop: NextHopEntry) -> bytes:
     return bytes(frame)
 
 
+def tag_of(frame: bytes, vport: Vport) -> tuple[bytes, int | None]:
+    """A frame from the wire without the tag that is its vport's or has a priority only; its TCI."""
+    if frame[12:14] != b"\x81\x00":
+        assert vport.vlan is None, "not a frame of this vport"
+        return frame, None
+    tci = int.from_bytes(frame[14:16], "big")
+    if tci & 0xFFF != (vport.vlan or 0):
+        assert vport.vlan is None, "not a frame of this vport"
+        return frame, None
+    return frame[:12] + frame[16:], tci
+
+
+def tagged(frame: bytes, tci: int | None, hop: NextHopEntry) -> bytes:
+    """What the tag operation of step 7 makes of a frame that came with this TCI."""
+    if hop.vlan_op is VlanOp.KEEP:
+        left = tci
+    elif hop.vlan_op is VlanOp.POP:
+        left = None
+    else:
+        left = (tci or 0) & 0xF000 | hop.vlan_id
+    if left is None:
+        return frame
+    return frame[:12] + b"\x81\x00" + left.to_bytes(2, "big") + frame[12:]
+
+
 class ModelSwitch:
     """The eswitch behind `EswitchPort`. `refuse` maps a table row to the code it fails with."""
 
@@ -139,11 +164,16 @@ class ModelSwitch:
 
     # -- packets -----------------------------------------------------------------------------
 
-    def receive(self, pkt: Packet, vport: int) -> tuple[int, bytes] | PuntInfo:
-        """The egress port and the frame on the wire there, or the packet-in header."""
+    def receive(
+        self, pkt: Packet, vport: int, tci: int | None = None
+    ) -> tuple[int, bytes] | PuntInfo:
+        """The egress port and the frame on the wire there, or the packet-in header.
+
+        pkt: without the tag of its vport, whose TCI is `tci`. Behind a second one nothing is seen.
+        """
         row = self.l2.get((vport, pkt.eth_src, pkt.eth_dst))
         entry = None
-        if row is not None:
+        if row is not None and pkt.vlan_id is None:
             key = CtKey(pkt.version, row.l2_id, pkt.src, pkt.dst, pkt.proto, pkt.sport, pkt.dport)
             entry = self.ct.get(key)
             if entry is not None:
@@ -177,7 +207,8 @@ class ModelSwitch:
                     counter[0] += 1
                     counter[1] += pkt.wire_len
                 self.flow_hit_at[flow.key] = self.now
-                return hop.port, encapsulate(pkt.frame, hop.tunnel) if hop.tunnel else pkt.frame
+                frame = tagged(pkt.frame, tci, hop)
+                return hop.port, encapsulate(frame, hop.tunnel) if hop.tunnel else frame
             reason = PuntReason.MTU_EXCEEDED
         elif entry is not None and isinstance(entry.action, CtForward):
             hop = self.hops.get(entry.action.next_hop)
@@ -193,7 +224,7 @@ class ModelSwitch:
                 for counter in (cell, path):
                     counter[0] += 1
                     counter[1] += pkt.wire_len
-                frame = leaving(pkt, entry.action.nat, hop)
+                frame = tagged(leaving(pkt, entry.action.nat, hop), tci, hop)
                 return hop.port, encapsulate(frame, hop.tunnel) if hop.tunnel else frame
         action = entry.action if entry is not None else CtDrain(0, 0, 0)
         pair = self._window(action.conn_index) if entry is not None else WindowPair()
@@ -223,7 +254,7 @@ class ModelSwitch:
         values = {
             "eth_src": int.from_bytes(pkt.eth_src, "big"),
             "eth_dst": int.from_bytes(pkt.eth_dst, "big"),
-            "ether_type": pkt.eth_type,
+            "ether_type": pkt.eth_type if pkt.vlan_id is None else 0x8100,
             "src": int.from_bytes(pkt.src, "big"),
             "dst": int.from_bytes(pkt.dst, "big"),
             "proto": max(pkt.proto, 0),
@@ -473,10 +504,11 @@ class World:
         return self.now
 
     def packet(self, frame: bytes, vport: int) -> str:
-        """One packet through switch and slow path; "hardware" or "software"."""
-        pkt = parse(frame)
+        """One packet from the wire through switch and slow path; "hardware" or "software"."""
+        inside, tci = tag_of(frame, self.ports.by_id[vport])
+        pkt = parse(inside, len(frame))
         self.switch.now = self.now
-        outcome = self.switch.receive(pkt, vport)
+        outcome = self.switch.receive(pkt, vport, tci)
         if isinstance(outcome, tuple) and not isinstance(outcome, PuntInfo):
             self.delivered.append(outcome)
             self.by_hardware += 1

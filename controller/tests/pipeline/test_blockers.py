@@ -40,21 +40,19 @@ def test_none_for_a_tracked_packet_with_one_output(tracked, make_tcp) -> None:
         ("nw_ttl=64", "nw_ttl"),
         ("nw_frag=no", "nw_frag"),
         ("tcp,tcp_flags=+ack", "tcp_flags"),
-        ("dl_vlan_pcp=1", "dl_vlan_pcp"),
     ],
 )
 def test_each_field_that_no_entry_covers(tracked, make_tcp, match: str, name: str) -> None:
     tracked.flows(
         f"{TRACKED}table=1,priority=2,ip,{match},actions=ext\ntable=1,priority=1,actions=ext"
     )
-    tag = {"vlan_id": 5, "vlan_pcp": 1} if "vlan" in match else {}
-    hit = tracked.send(make_tcp(**tag))
+    hit = tracked.send(make_tcp())
     assert hit.outputs == [3]
     assert hit.path[-1].priority == 2
     assert hit.blockers == [f"looks at {name}"]
     # a match that failed is a look, too
     miss = tracked.send(make_tcp(ttl=9, tos=0xFF, flags=0x01))
-    if name != "nw_frag" and name != "dl_vlan_pcp":
+    if name != "nw_frag":
         assert miss.path[-1].priority != 2
         assert miss.blockers == [f"looks at {name}"]
 
@@ -132,7 +130,6 @@ def test_covered_fields_by_name() -> None:
         covered_by_connection_entry(echo).names()
     )
     assert uncovered == {
-        "dl_vlan_pcp",
         "arp_spa",
         "arp_tpa",
         "arp_op",

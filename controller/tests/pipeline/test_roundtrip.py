@@ -16,8 +16,11 @@ from p4ct.pipeline.actions import (
     Move,
     Normal,
     Output,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
+    SetTag,
 )
 from p4ct.pipeline.fields import FIELDS, REGISTERS, Field
 from p4ct.pipeline.match import FieldMatch, Match
@@ -129,8 +132,19 @@ tables = st.integers(0, 254)
 resubmits = st.one_of(
     st.builds(Resubmit, ports, st.none() | tables), st.builds(Resubmit, st.none(), tables)
 )
+#: Bits of the priority and any others; the VLAN id alone, or the priority alone, is a SetField.
+tag_masks = st.integers(0x2000, 0xFFFF).filter(lambda mask: mask != 0xE000)
+tags = st.tuples(st.integers(0, 0xFFFF), st.sampled_from([0xFFFF, 0xF000]) | tag_masks).map(
+    lambda tag: SetTag(tag[0] & tag[1], tag[1])
+)
 plain = st.one_of(
-    st.builds(Output, ports), st.just(InPort()), st.just(Normal()), st.just(CtClear()), resubmits
+    st.builds(Output, ports),
+    st.just(InPort()),
+    st.just(Normal()),
+    st.just(CtClear()),
+    st.just(PopVlan()),
+    tags,
+    resubmits,
 )
 
 
@@ -145,6 +159,7 @@ def writable(dl_type: int | None, proto: int | None) -> list[Field]:
     """What the actions of a flow with such a match may write."""
     has = {"ip": dl_type == 0x0800, "ipv6": dl_type == 0x86DD, "arp": dl_type == 0x0806}
     has["ip or ipv6"] = has["ip"] or has["ipv6"]
+    has["vlan"] = False  # see `anew`
     has["tcp or udp"] = has["ip or ipv6"] and proto in (6, 17)
     return [f for f in sorted(WRITABLE) if f not in PREREQUISITES or has[PREREQUISITES[f]]]
 
@@ -153,8 +168,11 @@ def writable(dl_type: int | None, proto: int | None) -> list[Field]:
 def sets(draw: st.DrawFn, fields: list[Field]) -> SetField:
     field = draw(st.sampled_from(fields))
     full = 0xFC if field is F.NW_TOS else FIELDS[field].mask
-    fixed = field in (F.NW_TOS, F.NW_ECN, F.NW_TTL, F.ARP_OP) or draw(st.booleans())
-    mask = full if fixed else draw(st.integers(1, full))
+    if field in (F.NW_ECN, F.NW_TTL, F.ARP_OP, F.VLAN_PCP):
+        mask = draw(subfields([field])).mask
+    else:
+        fixed = field is F.NW_TOS or draw(st.booleans())
+        mask = full if fixed else draw(st.integers(1, full))
     return SetField(field, draw(st.integers(0, full)) & mask, mask)
 
 
@@ -200,6 +218,12 @@ def cts(draw: st.DrawFn, dl_type: int | None) -> Ct:
     )
 
 
+#: A new tag, and what may be done to a tag only where one is for certain.
+anew = st.lists(sets([F.VLAN_PCP]) | moves([F.VLAN_PCP, F.VLAN_VID], [F.VLAN_PCP]), max_size=2).map(
+    lambda writes: [PopVlan(), PushVlan(), *writes]
+)
+
+
 @st.composite
 def flows(draw: st.DrawFn) -> Flow:
     match = draw(matches())
@@ -214,7 +238,7 @@ def flows(draw: st.DrawFn) -> Flow:
         choices |= st.just(DecTtl())
     if trackable:
         choices |= cts(dl_type)
-    actions = draw(st.lists(choices, max_size=5))
+    actions = draw(st.just([]) | anew) + draw(st.lists(choices, max_size=5))
     table = draw(tables)
     if table < 254 and draw(st.booleans()):
         actions.append(GotoTable(draw(st.integers(table + 1, 254))))
