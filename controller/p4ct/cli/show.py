@@ -271,6 +271,7 @@ def status(answer: dict[str, Any]) -> None:
             f"{packets['punted']} punted, {packets['fast_path']} by entries ({share:.2f} %)",
         ),
         ("entries", f"{answer['entries']} (capacity {2 * answer['offload']['capacity']})"),
+        ("ageing", _ageing(answer["offload"]["ageing"])),
         ("pending", str(answer["pending"])),
         ("punts", _numbers(answer["punts"])),
     ]
@@ -282,6 +283,13 @@ def status(answer: dict[str, Any]) -> None:
     ]
     for name, text in rows:
         click.echo(f"{name:<18}{text}")
+
+
+def _ageing(found: dict[str, Any]) -> str:
+    sampling = found.get("sampling")
+    if sampling is None:
+        return f"by {found['by']}"
+    return f"by {found['by']}: {sampling['text']} (so far {sampling['latest']:g} s)"
 
 
 def _health(target: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from p4ct.daemon.config import (
 )
 from p4ct.daemon.places import Places
 from p4ct.eswitch.enums import PuntClass
+from p4ct.offload.ageing import LONGEST_PERIOD, Ageing, Sampling
 from p4ct.offload.decide import Mode
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet.text import parse_ip
@@ -131,6 +132,8 @@ class _Checker:
                 stateless=file.offload.stateless,
                 flow_timeout=file.offload.idle_timeout.flow,
                 window_check=file.offload.window_check,
+                ageing=Ageing(file.offload.ageing),
+                sampling=Sampling(file.offload.sample_interval, file.offload.sample_exponent),
             ),
             timeouts=timeouts,
             limits=limits,
@@ -320,6 +323,19 @@ class _Checker:
             value = cast("float", getattr(offload.idle_timeout, name))
             if not 1 <= value <= 1e9:
                 self._add(f"offload.idle_timeout.{name}", "must be 1 to 1000000000 seconds")
+        self._sampling(offload.sample_interval, offload.sample_exponent)
+
+    def _sampling(self, interval: float, exponent: int) -> None:
+        if not 0 <= exponent <= 10:
+            self._add("offload.sample_exponent", "must be 0 to 10")
+        elif not 0.1 <= interval <= LONGEST_PERIOD:
+            self._add("offload.sample_interval", f"must be 0.1 to {LONGEST_PERIOD:g} seconds")
+        elif (period := Sampling(interval, exponent).period) > LONGEST_PERIOD:
+            self._add(
+                "offload.sample_interval",
+                f"{interval:g} seconds with sample_exponent {exponent} look at a connection every "
+                f"{period:g} seconds; it must be at most {LONGEST_PERIOD:g}",
+            )
 
     def _conntrack(self, conntrack: Conntrack | None) -> None:
         if conntrack is None:

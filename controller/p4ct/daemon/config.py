@@ -64,7 +64,9 @@ class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `window_check`: the eswitch checks TCP windows, and a connection that returns to software still
     knows its own. Without effect on a program without window registers. `stateless`: traffic that
-    passes no ct() gets entries as well.
+    passes no ct() gets entries as well. `ageing`: who notices that a connection is idle, the target
+    or the controller, which then reads 1 / 2^`sample_exponent` of them every `sample_interval`
+    seconds.
     """
 
     enabled: bool = True
@@ -72,6 +74,9 @@ class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     capacity: int = 0
     window_check: bool = False
     stateless: bool = True
+    ageing: Literal["auto", "idle-timeout", "sampling"] = "auto"
+    sample_interval: float = 1.0
+    sample_exponent: int = 3
     idle_timeout: IdleTimeout = IdleTimeout()
 
 

@@ -9,10 +9,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from p4ct.conntrack import Connection, Event, FragmentLimits, Tracker
+from p4ct.daemon.capabilities import offload_options
 from p4ct.daemon.collector import Collector
 from p4ct.daemon.config import Config
 from p4ct.daemon.events import EventStream
@@ -20,11 +20,13 @@ from p4ct.daemon.kernel_sync import KernelSync, open_socket
 from p4ct.daemon.slow_path import SlowPath
 from p4ct.daemon.switch import ProgramFiles, Switch
 from p4ct.eswitch.entries import CtKey, EswitchError, FlowKey, PuntInfo
+from p4ct.offload.ageing import Ageing
 from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.readings import refresh
 from p4ct.offload.reconcile import reconcile
 from p4ct.offload.record import Record
+from p4ct.offload.sampling import Sampler
 from p4ct.p4runtime.errors import TargetError
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.flow import Flow
@@ -80,26 +82,18 @@ class Controller:
         )
         self.pipeline = Pipeline(config.ports, self.tracker, fragments=limits)
         self.pipeline.replace(flows, self.clock())
-        has = program.contract.capabilities
-        check = config.offload.window_check
-        if check and not has.window_registers:
-            log.warning("the program has no window registers: TCP windows are not checked there")
-        options = replace(
-            config.offload,
-            capacity=config.offload.capacity or program.capacity,
-            window_check=check and has.window_registers,
-            # Without idle timeouts a flow would stay for ever, without counters NORMAL would forget
-            # its sender.
-            stateless=config.offload.stateless and has.flow_idle_timeout and has.flow_counters,
-            flow_capacity=has.flow_size,
-        )
+        options = offload_options(config, program)
         self.manager = OffloadManager(
             self.pipeline,
             self.tracker,
             options,
-            path_size=has.path_size,
+            path_size=program.contract.capabilities.path_size,
         )
         self.manager.on_event = self._offload_event
+        #: Looks at counters for a target that reports no idle entries; None for one that does.
+        self.sampler = (
+            Sampler(self.manager, options.sampling) if options.ageing is Ageing.SAMPLING else None
+        )
         self.events = EventStream(self.manager)
         self.switch = Switch(config, program, on_punt=self._punt, on_idle=self._idle)
         self.manager.merge_windows = self.switch.eswitch.merge_windows
@@ -149,6 +143,8 @@ class Controller:
                     (self._readings(), "readings"),
                 )
             ]
+            if self.sampler is not None:
+                tasks.append(asyncio.create_task(self._sample(self.sampler), name="sampling"))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
                 task.result()  # a task that ended by itself failed: say how
@@ -272,12 +268,29 @@ class Controller:
     async def _readings(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_PERIOD)
-            await self.refresh()
+            await self.refresh(connections=self.sampler is None)
 
-    async def refresh(self) -> bool:
+    async def _sample(self, sampler: Sampler) -> None:
+        """One step of the sampling every interval; steps wait while the switch is away."""
+        due = self.clock()
+        while True:
+            due = max(due + sampler.sampling.interval, self.clock())
+            await asyncio.sleep(due - self.clock())
+            if not self.usable:
+                continue
+            try:
+                for records in sampler.step(self.clock):
+                    async with self.turn:
+                        if self.usable:
+                            await sampler.look(self.switch.eswitch, self.clock, records)
+            except EswitchError as error:
+                log.info("counters not sampled: %s", error)
+
+    async def refresh(self, *, connections: bool = True) -> bool:
         """Bring the hardware share of all counters up to date; False if that was not possible.
 
-        It never waits longer than REFRESH_TIMEOUT, nor for a switch that is away.
+        It never waits longer than REFRESH_TIMEOUT, nor for a switch that is away. Without
+        `connections`, theirs stay as they were last read.
         """
         if not self.usable:
             return False
@@ -285,7 +298,9 @@ class Controller:
             async with asyncio.timeout(REFRESH_TIMEOUT), self.turn:
                 if not self.usable:
                     return False
-                await refresh(self.manager, self.switch.eswitch, self.clock)
+                await refresh(
+                    self.manager, self.switch.eswitch, self.clock, connections=connections
+                )
         except (EswitchError, TimeoutError) as error:
             log.info("counters not read: %s", error or "no answer in time")
             return False

@@ -27,6 +27,7 @@ from p4ct.eswitch.entries import (
     VportEntry,
 )
 from p4ct.eswitch.enums import PuntClass
+from p4ct.offload.ageing import Ageing
 from p4ct.p4runtime.client import P4RuntimeClient, pipeline_cookie
 from p4ct.p4runtime.errors import TargetError
 from p4ct.p4runtime.p4info import P4InfoError, P4InfoIndex, load_p4info
@@ -81,6 +82,9 @@ class ProgramFiles:
             wanted = config.offload.capacity
             message = f"{wanted}, but the program has room for {self.capacity} connections"
             found.append(config.problem("offload.capacity", message))
+        if config.offload.ageing is Ageing.IDLE_TIMEOUT and not has.connection_idle_timeout:
+            message = "ct_v4 or ct_v6 of the program has no idle timeout; use auto or sampling"
+            found.append(config.problem("offload.ageing", message))
         rows = sum(len(vport_rows(config.ports, v)) for v in config.ports.by_id.values()) + 1
         if rows > has.vport_size:
             message = f"{rows} rows for vports, but the program has room for {has.vport_size}"

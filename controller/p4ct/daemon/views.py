@@ -272,6 +272,23 @@ def conntrack_stats(controller: Controller) -> Json:
     }
 
 
+def ageing(controller: Controller) -> Json:
+    """How idle connections are found; `latest`: seconds that the latest so far was late at most."""
+    found: Json = {"by": controller.manager.options.ageing.value}
+    sampler = controller.sampler
+    if sampler is not None:
+        sampling = sampler.sampling
+        found["sampling"] = {
+            "interval": sampling.interval,
+            "exponent": sampling.exponent,
+            "late_at_most": sampling.late_at_most,
+            "latest": round(sampler.latest, 3),
+            "looks": sampler.looks,
+            "text": str(sampling),
+        }
+    return found
+
+
 async def status(controller: Controller, fresh: bool) -> Json:
     """Totals since the controller started; `drops` of eswitch, pipeline and slow path by reason.
 
@@ -332,6 +349,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
         "conntrack": dict(tracker.stats),
         "offload": {
             "capacity": manager.pool.capacity,
+            "ageing": ageing(controller),
             "removed": dict(manager.removed),
             "withdrawn": dict(manager.withdrawn),
             "failed": dict(manager.failed),

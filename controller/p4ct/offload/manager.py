@@ -15,6 +15,7 @@ from p4ct.conntrack import Connection, CtState, Direction, Tracker
 from p4ct.eswitch.entries import CtKey, FlowKey, PuntInfo
 from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
+from p4ct.offload.ageing import Ageing
 from p4ct.offload.allocate import IndexPool, SharedRows
 from p4ct.offload.candidates import Candidate, Candidates
 from p4ct.offload.decide import is_half_closed, must_leave
@@ -137,7 +138,7 @@ class OffloadManager:
             if must_leave(connection):
                 self.remove(record, f"TCP {connection.state_name}")
             elif is_half_closed(connection):
-                self._shorten(record, connection)
+                self._shorten(record, connection, now)
             if record.state is RecordState.LEAVING and record not in ending:
                 ending.append(record)
         if not connections:
@@ -219,6 +220,7 @@ class OffloadManager:
 
     def _enter(self, record: Record) -> None:
         self.records[record.index] = record
+        record.reports_idle = self.options.ageing is not Ageing.SAMPLING
         for member in record.members:
             self.of_connection[member.connection.id] = record
         for half in record.halves:
@@ -234,11 +236,12 @@ class OffloadManager:
             self.tally.found(record, direction, True)
         self.tally.activate(record)
 
-    def _shorten(self, record: Record, connection: Connection) -> None:
+    def _shorten(self, record: Record, connection: Connection, now: float) -> None:
         """The first FIN: the entries stay, for as long as conntrack allows a half-close."""
         if record.state is RecordState.LEAVING or connection.timeout >= record.timeout:
             return
         record.timeout = connection.timeout
+        record.used(now)  # it counts from the FIN
         self._retime(record)
 
     def _retime(self, record: Record) -> None:

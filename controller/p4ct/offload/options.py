@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from p4ct.offload.ageing import Ageing, Sampling
 from p4ct.offload.decide import Mode
 
 __all__ = ["OffloadOptions"]
@@ -20,6 +21,9 @@ class OffloadOptions:
     tcp_timeout: float = 3600.0
     udp_timeout: float = 180.0
     icmp_timeout: float = 180.0
+    ageing: Ageing = Ageing.IDLE_TIMEOUT
+    """Not AUTO any more once a manager has it."""
+    sampling: Sampling = field(default_factory=Sampling)
     window_check: bool = False
     """The eswitch checks TCP windows; it has to have the registers."""
     stateless: bool = False

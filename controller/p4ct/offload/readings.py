@@ -50,9 +50,14 @@ async def check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -
             manager.credit(record, cells[record.index], now)
 
 
-async def refresh(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
-    """Read the counters of everything active, so that lists show the sum of both shares."""
-    records = list(manager.active())
+async def refresh(
+    manager: OffloadManager, port: EswitchPort, clock: Clock, *, connections: bool = True
+) -> None:
+    """Read the counters of everything active, so that lists show the sum of both shares.
+
+    Without `connections`, only those of paths and stateless flows.
+    """
+    records = list(manager.active()) if connections else []
     if records:
         cells = await port.read_connection_counters([record.index for record in records])
         now = clock()

@@ -344,10 +344,13 @@ def _enter(
         manager.next_hops.use(half.next_hop)
     numbers = [manager.next_hops.number(half.next_hop) or 0 for half in halves]
     record.next_hop_ids = (numbers[0], numbers[1])
-    record.installed_at = record.last_seen = now
+    record.activated(now)
     old = before.get((record.index, record.generation))
     if old is not None:
         record.last = list(old.last)
+        if old.installed_at:  # sessions that come and go must not keep an idle record
+            record.read_at, record.seen_after = old.read_at, old.seen_after
+            record.last_seen = old.last_seen
     manager.pool.adopt(record.index, record.generation)
     manager.adopt(record)
     for member in members:

@@ -96,7 +96,10 @@ class Record:
         "on_gone",
         "paths",
         "policy_version",
+        "read_at",
+        "reports_idle",
         "retime",
+        "seen_after",
         "state",
         "timeout",
     )
@@ -115,6 +118,8 @@ class Record:
         self.members = members
         #: Seconds without a packet after which both entries are idle.
         self.timeout = timeout
+        #: Entries have that timeout in the switch, and the target says when it has ended.
+        self.reports_idle = True
         self.state = RecordState.QUEUED
         #: Which entries are in the switch, by direction.
         self.installed = [False, False]
@@ -126,6 +131,10 @@ class Record:
         #: What each cell held when its entry was last reported idle; None if it never was.
         self.idle_marks: list[tuple[int, int] | None] = [None, None]
         self.installed_at = 0.0
+        #: When the cells were last read.
+        self.read_at = 0.0
+        #: The last packet came after `seen_after` and not after `last_seen`.
+        self.seen_after = 0.0
         self.last_seen = 0.0
         self.policy_version = min(half.policy_version for half in halves)
         #: Why it is being removed; empty while it is not.
@@ -151,7 +160,7 @@ class Record:
                 check_window=self.checks_window,
                 nat=self.halves[direction].nat,
             ),
-            idle_timeout_ns=int(self.timeout * 1e9),
+            idle_timeout_ns=int(self.timeout * 1e9) if self.reports_idle else 0,
             metadata=metadata,
         )
 
@@ -162,6 +171,15 @@ class Record:
             key=self.keys[direction],
             action=CtDrain(self.index, self.generation, direction),
         )
+
+    def activated(self, now: float) -> None:
+        """Both entries forward. A real packet of each direction has come until `now`."""
+        self.installed_at = now
+        self.used(now)
+
+    def used(self, now: float) -> None:
+        """A packet has come just now, whoever has counted it."""
+        self.read_at = self.seen_after = self.last_seen = now
 
     def credit(
         self, cells: tuple[tuple[int, int], tuple[int, int]], now: float
@@ -177,10 +195,11 @@ class Record:
             octets = cells[direction][1] - self.last[direction][1]
             gains.append((packets, octets))
             if packets:
-                self.last_seen = now
+                self.last_seen, self.seen_after = now, self.read_at
             for member in self.members:
                 member.connection.add_hardware(member.direction(direction), packets, octets)
             self.last[direction] = cells[direction]
+        self.read_at = now
         return gains
 
     def __repr__(self) -> str:

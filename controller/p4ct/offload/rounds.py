@@ -227,7 +227,7 @@ def _settle_install(
         record.state = RecordState.LEAVING
         return
     manager.tally.activate(record)
-    record.installed_at = record.last_seen = now
+    record.activated(now)
     for member in record.members:
         manager.tracker.hold(member.connection, record)
     manager.installed_total += 1

@@ -11,6 +11,7 @@ from p4ct.cli import show
 from p4ct.daemon import views
 from p4ct.daemon.tuples import parse_tuple
 from p4ct.eswitch.entries import FlowKey
+from p4ct.offload.ageing import Sampling
 from p4ct.offload.explain import explain
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.stateless import StatelessFlow
@@ -227,7 +228,13 @@ STATUS: dict[str, Any] = {
     "packets": {"punted": 25, "fast_path": 75},
     "punts": {"MISS": 20, "TCP_SYN": 5, "DRAIN": 0},
     "drops": {"pipeline": {"action drop": 3}, "slow_path": {}, "eswitch": {}},
-    "offload": {"capacity": 100, "removed": {"idle": 4}, "failed": {}, "drift": {}},
+    "offload": {
+        "capacity": 100,
+        "ageing": {"by": "idle-timeout"},
+        "removed": {"idle": 4},
+        "failed": {},
+        "drift": {},
+    },
     "entries": 2,
     "pending": 0,
     "policy_version": 3,
@@ -243,6 +250,7 @@ def test_status(capsys: Any) -> None:
         "connections       2 active, 9 seen, 1 offloaded now, 5 offloaded in all, 4 removed",
         "packets           25 punted, 75 by entries (75.00 %)",
         "entries           2 (capacity 200)",
+        "ageing            by idle-timeout",
         "pending           0",
         "punts             MISS 20, TCP_SYN 5",
         "drops, pipeline   action drop 3",
@@ -269,6 +277,17 @@ def test_status(capsys: Any) -> None:
 def test_status_says_what_is_wrong(capsys: Any, target: dict[str, Any], words: str) -> None:
     show.status({**STATUS, "target": {**STATUS["target"], **target}})
     assert words in capsys.readouterr().out.splitlines()[0]
+
+
+def test_status_of_sampling(capsys: Any) -> None:
+    sampling = {"text": str(Sampling(1.5, 2)), "latest": 4.25}
+    ageing = {"by": "sampling", "sampling": sampling}
+    show.status({**STATUS, "offload": {**STATUS["offload"], "ageing": ageing}})
+    assert (
+        "ageing            by sampling: 1/4 of the connections every 1.5 s, at most 7.5 s late "
+        "(so far 4.25 s)"
+    ) in capsys.readouterr().out.splitlines()
+    assert str(Sampling(1.0, 0)) == "all connections every 1 s, at most 2 s late"
 
 
 def test_status_without_packets(capsys: Any) -> None:

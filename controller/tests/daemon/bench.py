@@ -155,13 +155,17 @@ class Bench:
         self.packet(port, frame)
         await until(lambda: self.controller.slow_path.punted[0] > before, "the punt")
 
-    async def connect(self, sport: int = 40000) -> None:
-        """Learn both stations, and a handshake that is offloaded."""
+    async def learn(self) -> None:
+        """Both stations say where they are."""
         for port in (1, 3):
             before = self.controller.slow_path.punted[0]
             arp = build.arp_frame(op=1, sha=MAC[port], spa=IP[port], tha=bytes(6), tpa=IP[4 - port])
             self.packet(port, arp)
             await until(lambda n=before: self.controller.slow_path.punted[0] > n, "the ARP punt")
+
+    async def connect(self, sport: int = 40000) -> None:
+        """Learn both stations, and a handshake that is offloaded."""
+        await self.learn()
         already = self.offloaded
         await self.tcp(1, SYN, sport)
         await self.tcp(3, SYN | ACK, sport)

@@ -12,6 +12,7 @@ from p4ct.daemon.check import load
 from p4ct.daemon.config import Config, ConfigError, File, Policer
 from p4ct.daemon.places import Places
 from p4ct.eswitch.enums import PuntClass
+from p4ct.offload.ageing import Ageing, Sampling
 from p4ct.offload.decide import Mode
 
 from .bench import write_config
@@ -37,6 +38,7 @@ def test_the_least_that_is_needed_gives_the_defaults(tmp_path: Path) -> None:
     assert config.metrics is None
     assert config.offload.mode is Mode.ASSURED
     assert config.offload.capacity == 0
+    assert config.offload.ageing is Ageing.AUTO
     assert config.timeouts.tcp_established == 432000
     assert set(config.policer) == set(PuntClass)
     assert config.ports.numbers == {"vm1": 1, "ext": 3}
@@ -65,6 +67,9 @@ rate = 10
 burst = 20
 [offload]
 mode = "established"
+ageing = "sampling"
+sample_interval = 2
+sample_exponent = 5
 idle_timeout = { tcp = 60 }
 [admin]
 socket = "run/ctl"
@@ -81,6 +86,8 @@ format = "json"
     assert config.policer[PuntClass.EXCEPTION] == Policer(10, 20)
     assert config.offload.mode is Mode.ESTABLISHED
     assert (config.offload.tcp_timeout, config.offload.udp_timeout) == (60, 180)
+    assert config.offload.ageing is Ageing.SAMPLING
+    assert config.offload.sampling == Sampling(2.0, 5)
     assert config.socket == tmp_path / "run/ctl"
     assert config.metrics == ("::1", 9090)
     assert config.log_file == tmp_path / "log/p4ct.log"
@@ -123,6 +130,19 @@ format = "json"
          "offload.idle_timeout.tcp: must be 1 to 1000000000 seconds"),
         ("[offload.idle_timeout]\nudp = nan", "udp = nan",
          "offload.idle_timeout.udp: must be 1 to 1000000000 seconds"),
+        ("[offload]\nageing = 'never'", "ageing = 'never'",
+         "offload.ageing: the string 'never' is not valid; one of: auto, idle-timeout, sampling"),
+        ("[offload]\nsample_interval = 0", "sample_interval = 0",
+         "offload.sample_interval: must be 0.1 to 150 seconds"),
+        ("[offload]\nsample_interval = nan", "sample_interval = nan",
+         "offload.sample_interval: must be 0.1 to 150 seconds"),
+        ("[offload]\nsample_exponent = -1", "sample_exponent = -1",
+         "offload.sample_exponent: must be 0 to 10"),
+        ("[offload]\nsample_exponent = 0.5", "sample_exponent = 0.5",
+         "offload.sample_exponent: must be a whole number, not 0.5"),
+        ("[offload]\nsample_interval = 40.0", "sample_interval = 40.0",
+         "offload.sample_interval: 40 seconds with sample_exponent 3 look at a connection every "
+         "320 seconds; it must be at most 150"),
         ("[conntrack.timeouts]\ntcp_establish = 5", "tcp_establish = 5",
          "conntrack.timeouts.tcp_establish: unknown key; did you mean 'tcp_established'?"),
         ("[conntrack.timeouts]\nudp = 'long'", "udp = 'long'",
