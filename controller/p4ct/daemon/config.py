@@ -76,7 +76,7 @@ class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     stateless: bool = True
     ageing: Literal["auto", "idle-timeout", "sampling"] = "auto"
     sample_interval: float = 1.0
-    sample_exponent: int = 3
+    sample_exponent: int = 4
     idle_timeout: IdleTimeout = IdleTimeout()
 
 

@@ -237,6 +237,9 @@ def _offload(status: Json) -> Iterator[Metric]:
         "p4ct_offload_pending", "Connections that wait for a free record", status["pending"]
     )
     yield _counter("p4ct_offload_installs", "Records installed", connections["offloaded_total"])
+    sampling = offload["ageing"].get("sampling")
+    if sampling is not None:
+        yield from _sampling(sampling)
     for key, name, what in (
         ("removed", "removals", "Records that forwarded and were removed"),
         ("withdrawn", "withdrawals", "Records taken back before they forwarded"),
@@ -245,6 +248,20 @@ def _offload(status: Json) -> Iterator[Metric]:
     ):
         label = "code" if key == "failed" else "cause"
         yield _labelled(CounterMetricFamily, f"p4ct_offload_{name}", what, label, offload[key])
+
+
+def _sampling(sampling: Json) -> Iterator[Metric]:
+    yield _counter("p4ct_sampling_readings", "Records read to see their age", sampling["looks"])
+    yield _gauge(
+        "p4ct_sampling_lateness_seconds",
+        "From the end of a record's timeout until that was noticed, at most, the longest so far",
+        sampling["latest"],
+    )
+    yield _gauge(
+        "p4ct_sampling_lateness_limit_seconds",
+        "What that may be, besides the time that switch and controller take",
+        sampling["late_at_most"],
+    )
 
 
 def _stateless(stateless: Json) -> Iterator[Metric]:

@@ -29,7 +29,7 @@ class Sampling:
     """Of N records, N / 2^`exponent` are read every `interval` seconds."""
 
     interval: float = 1.0
-    exponent: int = 3
+    exponent: int = 4
 
     @property
     def slots(self) -> int:

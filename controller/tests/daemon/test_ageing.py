@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from p4ct.daemon.check import load
 from p4ct.daemon.commands import carry_out
 from p4ct.daemon.switch import ProgramFiles
-from p4ct.eswitch.entries import Modify
+from p4ct.eswitch.entries import EswitchError, Modify
 from p4ct.offload import reasons
 from p4ct.offload.ageing import Ageing
 from p4ct.offload.record import Record
@@ -148,6 +148,51 @@ def test_a_flow_lives_while_packets_come_and_goes_within_the_bound(
                 "looks": sampler.looks,
                 "text": "1/2 of the connections every 0.1 s, at most 0.3 s late",
             }
+
+    asyncio.run(main())
+
+
+def test_a_new_controller_ages_what_it_finds_and_a_failed_reading_ends_nothing(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_config(tmp_path, address, more=SAMPLING.replace("AGEING", "sampling"))
+
+    async def main() -> None:
+        async with running(path) as bench:
+            udp = Datagrams(bench)
+            await udp.offload()
+            for port in (1, 3, 3):
+                udp.send(port)
+            eswitch = bench.controller.switch.eswitch
+
+            async def forwarded() -> int:
+                cells = await eswitch.read_connection_counters([0])
+                return sum(packets for packets, _ in cells[0])
+
+            while await forwarded() < 3:
+                await asyncio.sleep(0.01)
+        async with running(path) as bench:
+            ask = bench.controller
+            (connection,) = (
+                member.connection for r in ask.manager.active() for member in r.members
+            )
+            real, failures = ask.switch.eswitch.read_connection_counters, 0
+
+            async def broken(indices: Sequence[int]) -> Any:
+                nonlocal failures
+                if failures < 3:
+                    failures += 1
+                    raise EswitchError("UNAVAILABLE", "it was told to fail")
+                return await real(indices)
+
+            monkeypatch.setattr(ask.switch.eswitch, "read_connection_counters", broken)
+            await until(lambda: ask.manager.removed[reasons.IDLE], "its entries are gone")
+            assert failures == 3
+            assert await ask.switch.eswitch.read_ct_entries() == []
+            for direction, port in enumerate((1, 3)):
+                packets = connection.packets[direction] + connection.hw_packets[direction]
+                octets = connection.bytes[direction] + connection.hw_bytes[direction]
+                assert (packets, octets) == udp.sent[port]
 
     asyncio.run(main())
 

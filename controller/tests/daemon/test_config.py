@@ -141,8 +141,8 @@ format = "json"
         ("[offload]\nsample_exponent = 0.5", "sample_exponent = 0.5",
          "offload.sample_exponent: must be a whole number, not 0.5"),
         ("[offload]\nsample_interval = 40.0", "sample_interval = 40.0",
-         "offload.sample_interval: 40 seconds with sample_exponent 3 look at a connection every "
-         "320 seconds; it must be at most 150"),
+         "offload.sample_interval: 40 seconds with sample_exponent 4 look at a connection every "
+         "640 seconds; it must be at most 150"),
         ("[conntrack.timeouts]\ntcp_establish = 5", "tcp_establish = 5",
          "conntrack.timeouts.tcp_establish: unknown key; did you mean 'tcp_established'?"),
         ("[conntrack.timeouts]\nudp = 'long'", "udp = 'long'",

@@ -110,6 +110,17 @@ def test_numbers_of_the_status_are_those_of_the_metrics(tmp_path: Path) -> None:
     assert value(seen, "p4ct_build_info", version="1.2.3", program_version=version) == 1
 
 
+def test_sampling_has_metrics_where_it_is_done(tmp_path: Path) -> None:
+    assert not has(scraped(families(*totals(tmp_path), "")), "p4ct_sampling_readings_total")
+    how = '[offload]\nageing = "sampling"\nsample_interval = 2\nsample_exponent = 3\n'
+    status, stats = totals(tmp_path, how)
+    status["offload"]["ageing"]["sampling"].update(looks=7, latest=3.5)
+    seen = scraped(families(status, stats, ""))
+    assert value(seen, "p4ct_sampling_readings_total") == 7
+    assert value(seen, "p4ct_sampling_lateness_seconds") == 3.5
+    assert value(seen, "p4ct_sampling_lateness_limit_seconds") == 18
+
+
 def test_what_only_the_switch_knows_is_left_out_while_it_is_away(tmp_path: Path) -> None:
     status, stats = totals(tmp_path)
     away = scraped(families(status, stats, ""))
@@ -166,7 +177,7 @@ UNITS = ("_total", "_seconds", "_bytes", "_info")
 
 
 def test_names_follow_the_conventions_and_each_is_in_the_docs(tmp_path: Path) -> None:
-    status, stats = totals(tmp_path)
+    status, stats = totals(tmp_path, '[offload]\nageing = "sampling"\n')
     status["target"]["fresh"] = True
     status["drops"]["eswitch"] = {"POLICER_SYN": 1}
     page = (ROOT / "docs/metrics.md").read_text()
