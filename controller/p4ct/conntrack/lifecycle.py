@@ -241,6 +241,21 @@ class Lifecycle:
             if conn.protocol_state is TcpState.CLOSE:
                 tcp.sides[0].flags |= CLOSE_INIT
 
+    def confirm(self, conn: Connection, now: float) -> None:
+        """Packets of the original direction went by unseen since the SYN was answered.
+
+        They carry the ACK of the handshake: a TCP connection in SYN_RECV is established, and any is
+        assured.
+        """
+        old, assured = conn.protocol_state, conn.assured
+        if conn.tcp is None or not conn.seen_reply or (assured and old is not TcpState.SYN_RECV):
+            return
+        if old is TcpState.SYN_RECV:
+            conn.protocol_state = TcpState.ESTABLISHED
+            conn.timeout = self._state_timeout(conn)
+        conn.assured = True
+        self._changed(conn, old, assured, now)
+
     def restore(
         self,
         zone: int,
@@ -253,9 +268,9 @@ class Lifecycle:
     ) -> Connection:
         """Bring back a connection that was offloaded before a restart: replied, assured, liberal.
 
-        state None means ESTABLISHED for TCP, STREAM for UDP, REPLIED otherwise. A connection that
-        is known already is returned as it is. Raises ConntrackFull, and TupleTaken if its answers
-        belong to another connection.
+        In SYN_RECV it is not assured. state None means ESTABLISHED for TCP, STREAM for UDP, REPLIED
+        otherwise. A connection that is known already is returned as it is. Raises ConntrackFull,
+        and TupleTaken if its answers belong to another connection.
         """
         known = self._connections.find(original, zone)
         if known is not None:
@@ -271,7 +286,7 @@ class Lifecycle:
         conn = self._new_connection(zone, original, reply, state, now, nat_bits(original, reply))
         conn.mark = mark
         conn.label = label
-        conn.seen_reply = conn.assured = True
+        conn.seen_reply, conn.assured = True, state is not TcpState.SYN_RECV
         if tcp:
             closing = CLOSE_INIT if state in CLOSING else 0
             conn.tcp = TcpTrack(SACK_PERM | BE_LIBERAL | closing)

@@ -70,7 +70,7 @@ class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
 
     enabled: bool = True
-    mode: Literal["assured", "established"] = "assured"
+    mode: Literal["assured", "established", "assume-established"] = "assured"
     capacity: int = 0
     window_check: bool = False
     stateless: bool = True

@@ -8,22 +8,23 @@ offloaded connection is held until the entries are gone, so that whatever follow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from p4ct.daemon.wire import Send, Wire
 from p4ct.eswitch.entries import PuntInfo
 from p4ct.eswitch.enums import PuntReason, WindowVerdict
 from p4ct.offload.manager import OffloadManager
-from p4ct.offload.record import Record
 from p4ct.offload.stations import Stations
-from p4ct.packet.parse import parse
+from p4ct.packet.parse import Packet, parse
 from p4ct.pipeline.execute import Pipeline
+from p4ct.pipeline.ports import Vport
 from p4ct.pipeline.result import Result
 
 __all__ = ["SlowPath", "reason_name"]
 
 MAX_HELD = 4096
 """Packets that may wait for a removal; more are dropped and counted."""
+_TOO_MANY = "too many packets held for a removal"
 
 
 class SlowPath:
@@ -72,6 +73,24 @@ class SlowPath:
             return
         vport, frame, priority = received
         pkt = parse(frame, info.frame_length)
+        asked = self.manager.ask_counters(info, pkt)
+        if asked is None:
+            self._resolve(pkt, vport, priority, info, now)
+        elif self.held >= MAX_HELD:
+            self.drops[_TOO_MANY] += 1
+        else:
+            self.held += 1
+
+            def gone() -> None:
+                self.held -= 1
+                self._resolve(pkt, vport, priority, info, now)
+
+            asked.on_gone.append(gone)
+
+    def _resolve(
+        self, pkt: Packet, vport: Vport, priority: int, info: PuntInfo, now: float
+    ) -> None:
+        """What policy makes of a packet, and what that asks of the records."""
         watched = self.manager.punted(info)
         result = self.pipeline.process(pkt, vport.id, now)
         pkt = result.pkt  # whole, if it came in fragments
@@ -86,8 +105,12 @@ class SlowPath:
         if not result.outputs:
             return
         self.stations.note(pkt, vport.id)
+        begun = self.manager.begun
         if ending:
-            self._hold(vport.id, result, ending, priority)
+            self._hold(vport.id, result, [record.on_gone for record in ending], priority)
+        elif begun is not None and self.held < MAX_HELD:
+            # The ACK that this packet brings about is to hit the entries.
+            self._hold(vport.id, result, [begun.on_settled], priority)
         else:
             self.wire.deliver(result, vport.id, priority)
 
@@ -95,15 +118,15 @@ class SlowPath:
         self,
         in_port: int,
         result: Result,
-        ending: Sequence[Record],
+        waits: Sequence[list[Callable[[], None]]],
         priority: int,
     ) -> None:
-        """Send when every one of these records is gone."""
+        """Send when all of these have been called."""
         if self.held >= MAX_HELD:
-            self.drops["too many packets held for a removal"] += 1
+            self.drops[_TOO_MANY] += 1
             return
         self.held += 1
-        waiting = len(ending)
+        waiting = len(waits)
 
         def gone() -> None:
             nonlocal waiting
@@ -117,8 +140,8 @@ class SlowPath:
             else:
                 self.wire.deliver(result, in_port, priority)
 
-        for record in ending:
-            record.on_gone.append(gone)
+        for wait in waits:
+            wait.append(gone)
 
 
 #: The eswitch found the segment beyond what it knows; software may know more.

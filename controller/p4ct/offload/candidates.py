@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections that are not offloaded: what is known of each, and what it still needs.
 
-A candidate has one half for each direction, decided from a real packet; it is complete when both
-are there, agree, and hold under the policy of now.
+A candidate has one half for each direction, decided from a real packet (in mode assume-established
+one of them may be assumed); it is complete when both are there, agree, and hold under the policy of
+now.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from p4ct.conntrack import Connection
+from p4ct.conntrack import Connection, Tracker
 from p4ct.offload import reasons
-from p4ct.offload.decide import eligible, half_of, marks_of, own_direction
+from p4ct.offload.assume import Seen, is_current, note, other_direction
+from p4ct.offload.decide import Mode, eligible, half_of, is_assumed, own_direction
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.record import Half
@@ -33,13 +35,18 @@ class Candidate:
 
     connection: Connection
     halves: list[Half | None] = field(default_factory=lambda: [None, None])
+    #: How packets of each direction came in, whatever they were (a SYN too).
+    seen: list[Seen | None] = field(default_factory=lambda: [None, None])
+    #: What the other direction would do is not certain before it is seen: why; or empty.
+    left_open: str = ""
 
 
 class Candidates:
     """All candidates, by their connection; `pending` are those that wait for a free record."""
 
-    def __init__(self, pipeline: Pipeline, options: OffloadOptions) -> None:
+    def __init__(self, pipeline: Pipeline, tracker: Tracker, options: OffloadOptions) -> None:
         self._pipeline = pipeline
+        self._tracker = tracker
         self._options = options
         self.tally = Tally()
         self.pending: PendingQueue[Candidate] = PendingQueue()
@@ -76,7 +83,23 @@ class Candidates:
             candidate = self._known[primary.id] = Candidate(primary)
         if half is not None:
             candidate.halves[own_direction(half, primary)] = half
+        if self._options.mode is Mode.ASSUME:
+            note(candidate.seen, pkt, in_vport, result, primary)
+            if half is not None:
+                self._assume(candidate, pkt, half, now)
         return candidate
+
+    def _assume(self, candidate: Candidate, pkt: Packet, half: Half, now: float) -> None:
+        """Decide the direction that no real packet has decided yet, from a synthesised one."""
+        other = 1 - own_direction(half, candidate.connection)
+        seen, known = candidate.seen[other], candidate.halves[other]
+        if seen is None or (known is not None and is_current(known, self._pipeline.version)):
+            return
+        assumed = other_direction(
+            pkt, seen, candidate.connection, self._pipeline, self._tracker, now
+        )
+        candidate.left_open = assumed if isinstance(assumed, str) else ""
+        candidate.halves[other] = None if isinstance(assumed, str) else assumed
 
     def complete(
         self, candidate: Candidate, connections: Iterable[Connection]
@@ -85,19 +108,19 @@ class Candidates:
         for connection in connections:
             if why := eligible(connection, self._options.mode):
                 return why
+            if self._options.window_check and is_assumed(connection):
+                return reasons.NOT_ESTABLISHED  # its windows are not known before
         original, reply = candidate.halves
         if original is None or reply is None:
-            return reasons.ONE_DIRECTION
+            why = candidate.left_open
+            return f"{reasons.ONE_DIRECTION}: {why}" if why else reasons.ONE_DIRECTION
         if {c.id for c, _ in original.visits} != {c.id for c, _ in reply.visits}:
             return reasons.DIRECTIONS_DIFFER
         version = self._pipeline.version
-        if min(original.policy_version, reply.policy_version) != version:
-            stale = 0 if original.policy_version != version else 1
-            candidate.halves[stale] = None
-            return reasons.ONE_DIRECTION
-        if stale := [h for h in (original, reply) if h.marks != marks_of(h.visits)]:
-            for half in stale:
-                candidate.halves[candidate.halves.index(half)] = None
+        stale = [i for i, h in enumerate((original, reply)) if not is_current(h, version)]
+        if stale:
+            for direction in stale:
+                candidate.halves[direction] = None
             return reasons.ONE_DIRECTION
         return original, reply
 

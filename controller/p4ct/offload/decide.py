@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from p4ct.conntrack import Connection, CtState, Direction
+from p4ct.conntrack.tcp_window import SIMULTANEOUS_OPEN
 from p4ct.eswitch.entries import Nat
 from p4ct.offload import reasons
 from p4ct.offload.next_hops import NextHopKey
@@ -25,6 +26,7 @@ __all__ = [
     "Mode",
     "eligible",
     "half_of",
+    "is_assumed",
     "is_half_closed",
     "marks_of",
     "must_leave",
@@ -34,6 +36,7 @@ ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 OFFLOADABLE = frozenset({ICMP, TCP, UDP, ICMPV6})
 ECHO = {ICMP: (8, 0), ICMPV6: (128, 129)}
 SYN, ACK, FIN, RST = 0x02, 0x10, 0x01, 0x04
+SYN_ACK, FLAGS = SYN | ACK, SYN | ACK | FIN | RST
 
 #: States of a TCP connection from which on its entries must not forward (the second FIN was seen,
 #: or an RST, or a SYN that reopens).
@@ -47,6 +50,7 @@ class Mode(Enum):
 
     ASSURED = "assured"  # TCP established and assured, others once replied
     ESTABLISHED = "established"  # TCP established
+    ASSUME = "assume-established"  # TCP once its SYN is answered, others with the first reply
 
 
 def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Half | str | None:
@@ -129,6 +133,16 @@ def must_leave(connection: Connection) -> bool:
     return state != "ESTABLISHED" and state not in HALF_CLOSED
 
 
+def is_assumed(connection: Connection) -> bool:
+    """A TCP connection whose handshake only lacks its last ACK, which may go by unseen.
+
+    Not if both sides have sent a SYN: conntrack then needs to see what follows.
+    """
+    if connection.proto != TCP or connection.state_name != "SYN_RECV" or not connection.seen_reply:
+        return False
+    return connection.tcp is not None and not connection.tcp.last_flags & SIMULTANEOUS_OPEN
+
+
 def is_half_closed(connection: Connection) -> bool:
     """A TCP connection of which one side has finished sending."""
     return connection.proto == TCP and connection.state_name in HALF_CLOSED
@@ -138,6 +152,8 @@ def eligible(connection: Connection, mode: Mode) -> str:
     """Why this connection may not be offloaded now; empty if it may."""
     if not connection.seen_reply:
         return reasons.NOT_ESTABLISHED
+    if mode is Mode.ASSUME and is_assumed(connection):
+        return ""
     if connection.proto == TCP:
         if connection.state_name != "ESTABLISHED":
             if connection.state_name in ENDING or is_half_closed(connection):

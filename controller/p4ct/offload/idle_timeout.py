@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from p4ct.conntrack import Tracker
-from p4ct.offload.decide import TCP, UDP
+from p4ct.conntrack import TcpState, Tracker
+from p4ct.offload.decide import TCP, UDP, is_assumed
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.record import Member
 
@@ -21,8 +21,9 @@ def idle_timeout(members: Iterable[Member], options: OffloadOptions, tracker: Tr
         proto = connection.proto
         if proto == TCP:
             # Not what it has at this moment: unacknowledged data shortens that for a while.
-            established = tracker.timeouts.for_zone(connection.zone).tcp_established
-            limit = min(options.tcp_timeout, established)
+            timeouts = tracker.timeouts.for_zone(connection.zone).tcp
+            state = TcpState.SYN_RECV if is_assumed(connection) else TcpState.ESTABLISHED
+            limit = min(options.tcp_timeout, timeouts[state])
         elif proto == UDP:
             # Replied and going on: conntrack would make it a stream, had it seen the packets.
             stream = tracker.timeouts.for_zone(connection.zone).udp_stream

@@ -17,8 +17,9 @@ from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
 from p4ct.offload.ageing import Ageing
 from p4ct.offload.allocate import IndexPool, SharedRows
+from p4ct.offload.assume import Unproven, confirm, needs_counters, still_assumed
 from p4ct.offload.candidates import Candidate, Candidates
-from p4ct.offload.decide import is_half_closed, must_leave
+from p4ct.offload.decide import Mode, is_assumed, is_half_closed, must_leave
 from p4ct.offload.dependents import Dependents
 from p4ct.offload.idle_timeout import idle_timeout
 from p4ct.offload.next_hops import NextHopKey
@@ -57,13 +58,16 @@ class OffloadManager:
         self.paths = Paths(path_size)
         flows = options.flow_capacity if options.stateless else 0
         self.stateless = StatelessFlows(pipeline, flows, options.flow_timeout, self._wake)
-        self.candidates = Candidates(pipeline, options)
+        self.candidates = Candidates(pipeline, tracker, options)
         self.pending = self.candidates.pending
         self.tally = self.candidates.tally
         self.by_key: dict[CtKey, Record] = {}
         self.records: dict[int, Record] = {}
         self.of_connection: dict[int, Record] = {}
         self._stations: Dependents[Record] = Dependents()
+        self.unproven = Unproven(options.batch)
+        #: What the last packet has begun and should wait for, if it is the answer to a SYN.
+        self.begun: Record | None = None
 
         # Work for the next round.
         self.to_install: deque[Record] = deque()
@@ -101,6 +105,14 @@ class OffloadManager:
             windows.learn(record, info.window)
         return record
 
+    def ask_counters(self, info: PuntInfo, pkt: Packet) -> Record | None:
+        """A record that has to be gone before this packet can be judged (`needs_counters`)."""
+        record = None if info.ct_hit == CtHit.MISS else self.records.get(info.conn_index)
+        if record is None or not needs_counters(record, info, pkt):
+            return None
+        self.remove(record, reasons.ASK_COUNTERS)
+        return record
+
     def window_lags(self, record: Record, info: PuntInfo) -> None:
         """Software accepts what the eswitch found beyond its registers: it raises them.
 
@@ -119,6 +131,7 @@ class OffloadManager:
         The answer lists the records that must be gone before the packet's outputs are sent: its
         FIN, RST or SYN ended them, or it changed a mark, and what follows has to come up.
         """
+        self.begun = None
         for move in result.learned:
             if move.old_port is not None:
                 self.mac_moved(move.vlan, move.mac)
@@ -135,7 +148,9 @@ class OffloadManager:
             record = self.of_connection.get(connection.id)
             if record is None:
                 continue
-            if must_leave(connection):
+            if record.unproven and not still_assumed(record):
+                self._proven(record)
+            if must_leave(connection) and not (record.unproven and is_assumed(connection)):
                 self.remove(record, f"TCP {connection.state_name}")
             elif is_half_closed(connection):
                 self._shorten(record, connection, now)
@@ -198,17 +213,39 @@ class OffloadManager:
         if not all(c.alive for c, _ in halves[0].visits):
             self.forget(candidate.connection)
             return
+        unproven = any(is_assumed(c) for c in connections)
+        if unproven and not self.unproven.room(self.pool, len(self.to_install)):
+            self.tally.explain(connections, reasons.UNPROVEN_FULL)
+            return
         taken = self.pool.take()
         if taken is None:
+            if candidate.connection.id not in self.pending:
+                self._make_room()
             self.pending.add(candidate.connection.id, candidate.connection.zone, candidate)
             full = f"{reasons.FULL} ({self.pool.used} of {self.pool.capacity} records)"
             self.tally.explain(connections, full)
             return
-        self._start(candidate, taken, halves)
+        record = self._start(candidate, taken, halves)
+        if unproven:
+            self.unproven.add(record)
+            self.begun = record
+
+    def _make_room(self) -> None:
+        """An established connection waits: the newest record that stands for less gives way."""
+        record = self.unproven.newest()
+        if record is not None:
+            self.remove(record, reasons.GAVE_WAY)
+
+    def _proven(self, record: Record) -> None:
+        """All its connections are known to be established."""
+        self.unproven.discard(record)
+        if record.state is not RecordState.LEAVING:
+            record.timeout = idle_timeout(record.members, self.options, self.tracker)
+            self._retime(record)
 
     def _start(
         self, candidate: Candidate, taken: tuple[int, int], halves: tuple[Half, Half]
-    ) -> None:
+    ) -> Record:
         members = tuple(Member(c, d == Direction.REPLY) for c, d in halves[0].visits)
         timeout = idle_timeout(members, self.options, self.tracker)
         record = Record(*taken, halves, members, timeout)
@@ -217,6 +254,7 @@ class OffloadManager:
         self.to_install.append(record)
         self.tally.explain((m.connection for m in members), reasons.INSTALLING)
         self.wake()
+        return record
 
     def _enter(self, record: Record) -> None:
         self.records[record.index] = record
@@ -262,6 +300,7 @@ class OffloadManager:
         if record.state is not RecordState.INSTALLING:
             self.to_remove.append(record)
         self.tally.change(record, RecordState.LEAVING)
+        self.unproven.discard(record)
         self.wake()
 
     def connection_gone(self, connection: Connection, cause: str = "connection ended") -> None:
@@ -331,6 +370,7 @@ class OffloadManager:
     def leave(self, record: Record) -> None:
         """Forget a record that is gone from the switch; the caller counts it in `removed`."""
         self.tally.leave(record)
+        self.unproven.discard(record)
         del self.records[record.index]
         for member in record.members:
             if self.of_connection.get(member.connection.id) is record:
@@ -347,7 +387,12 @@ class OffloadManager:
     ) -> None:
         """Account a reading of a record's two cells, (packets, bytes) each."""
         packets, octets = self.forwarded
-        for half, gain in zip(record.halves, record.credit(cells, now), strict=True):
+        gains = record.credit(cells, now)
+        if self.options.mode is Mode.ASSUME:
+            confirm(record, gains, self.tracker, now)
+            if record.unproven and not still_assumed(record):
+                self._proven(record)
+        for half, gain in zip(record.halves, gains, strict=True):
             packets, octets = packets + gain[0], octets + gain[1]
             if gain[0]:
                 # NORMAL does not see these packets, but the station that sends them is alive.

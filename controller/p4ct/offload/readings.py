@@ -42,8 +42,11 @@ async def check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -
             continue
         if record.idle_marks == list(cells[record.index]):
             # Both were last in use before their timeouts began, whenever we read that they were.
-            before = now - record.timeout
+            timeout = record.timeout
+            before = now - timeout
             manager.credit(record, cells[record.index], before)
+            if record.timeout > timeout:
+                continue  # the reading says that it is established: it may be idle for longer
             record.last_seen = min(record.last_seen, before)
             manager.remove(record, reasons.IDLE)
         else:

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 __all__ = [
+    "ASK_COUNTERS",
     "CLOSING",
     "DIRECTIONS_DIFFER",
     "DISABLED",
     "FULL",
+    "GAVE_WAY",
     "HELPER",
     "IDLE",
     "INSTALLING",
@@ -26,6 +28,7 @@ __all__ = [
     "PROTOCOL",
     "RESTORED",
     "SHARED",
+    "UNPROVEN_FULL",
 ]
 
 DISABLED = "offload is switched off in the configuration"
@@ -47,3 +50,6 @@ MARK_CHANGED = "its mark or label changed, to be decided again"
 LOST = "the switch lost its entries"
 RESTORED = "restored after a restart"
 SHARED = "its connection in another zone is part of other entries"
+UNPROVEN_FULL = "not established yet, and no room for more of these in the eswitch"
+GAVE_WAY = "the eswitch is full, made room for an established connection"
+ASK_COUNTERS = "a SYN/ACK of its initiator: the counters say whether it is established"

@@ -7,21 +7,42 @@ state that conntrack has; nothing is counted, learned or committed.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from p4ct.conntrack import Tracker
 from p4ct.offload.decide import half_of
-from p4ct.offload.record import Half, Record
+from p4ct.offload.record import Half, L2Key, Record
 from p4ct.packet import build
 from p4ct.packet.parse import Packet, parse
 from p4ct.pipeline.access import PeekConntrack
 from p4ct.pipeline.execute import Pipeline
 
-__all__ = ["decide_again", "sample_packet", "still_allowed"]
+__all__ = ["Looks", "decide_again", "sample_packet", "still_allowed"]
 
 TCP, UDP = 6, 17
 ACK = 0x10
 
 
-def sample_packet(half: Half, tcp_flags: int = ACK) -> Packet:
+class Looks(Protocol):
+    """What an entry matches: a `Half`, or what is known before there is one."""
+
+    @property
+    def l2(self) -> L2Key: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def src(self) -> bytes: ...
+    @property
+    def dst(self) -> bytes: ...
+    @property
+    def proto(self) -> int: ...
+    @property
+    def sport(self) -> int: ...
+    @property
+    def dport(self) -> int: ...
+
+
+def sample_packet(half: Looks, tcp_flags: int = ACK, seq: int = 0, ack: int = 0) -> Packet:
     """A packet that the entry of this half would match; of an open connection by default."""
     source, target = half.l2.eth_src, half.l2.eth_dst
     if half.proto == TCP:
@@ -32,6 +53,8 @@ def sample_packet(half: Half, tcp_flags: int = ACK) -> Packet:
             dst=half.dst,
             sport=half.sport,
             dport=half.dport,
+            seq=seq,
+            ack=ack,
             flags=tcp_flags,
         )
     elif half.proto == UDP:

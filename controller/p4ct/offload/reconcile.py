@@ -126,8 +126,7 @@ def _forget_everything(manager: OffloadManager, now: float) -> None:
         record.cause = record.cause or reasons.LOST
         windows.forget(record)
         manager.leave(record)
-        manager.waiting += record.on_gone
-        record.on_gone.clear()
+        manager.waiting += record.take_waiting()
         for member in record.members:
             if held:
                 manager.tracker.release(member.connection, now, now)

@@ -94,6 +94,7 @@ class Record:
         "members",
         "next_hop_ids",
         "on_gone",
+        "on_settled",
         "paths",
         "policy_version",
         "read_at",
@@ -102,6 +103,7 @@ class Record:
         "seen_after",
         "state",
         "timeout",
+        "unproven",
     )
 
     def __init__(
@@ -144,6 +146,22 @@ class Record:
         #: The entries forward only what is inside the window registers.
         self.checks_window = False
         self.on_gone: list[Callable[[], None]] = []
+        #: Called once when its entries forward, or when it is gone without that.
+        self.on_settled: list[Callable[[], None]] = []
+        #: Its handshake is not known to be complete (`offload.unproven`).
+        self.unproven = False
+
+    def settled(self) -> None:
+        """Its entries forward now."""
+        waiting, self.on_settled = self.on_settled, []
+        for callback in waiting:
+            callback()
+
+    def take_waiting(self) -> list[Callable[[], None]]:
+        """It is gone: whom to tell."""
+        waiting = self.on_gone + self.on_settled
+        self.on_gone, self.on_settled = [], []
+        return waiting
 
     def entry(self, direction: int, metadata: bytes) -> CtEntry:
         """The forwarding entry of one direction."""

@@ -66,9 +66,8 @@ async def finish(
         if was_active:
             manager.on_event("onload", record, record.cause)
         manager.pool.give_back(record.index)
-        for callback in record.on_gone:
+        for callback in record.take_waiting():
             callback()
-        record.on_gone.clear()
     manager.refill()
 
 

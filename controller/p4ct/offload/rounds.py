@@ -232,3 +232,4 @@ def _settle_install(
         manager.tracker.hold(member.connection, record)
     manager.installed_total += 1
     manager.on_event("offload", record, "")
+    record.settled()

@@ -113,9 +113,9 @@ format = "json"
         ("[metrics]\nport = 9090", "port = 9090", "metrics.port: unknown key; valid: listen"),
         ("[log]\nlevel = 'loud'", "level = 'loud'",
          "log.level: the string 'loud' is not valid; one of: debug, info, warning, error"),
-        ("[offload]\nmode = 'assume-established'", "mode = 'assume-established'",
-         "offload.mode: the string 'assume-established' is not valid; "
-         "one of: assured, established"),
+        ("[offload]\nmode = 'assumed'", "mode = 'assumed'",
+         "offload.mode: the string 'assumed' is not valid; "
+         "one of: assured, established, assume-established"),
         ("[offload]\ncapacity = '1000'", "capacity = '1000'",
          "offload.capacity: must be a whole number, not the string '1000'"),
         ("[offload]\ncapacity = 1.5", "capacity = 1.5",

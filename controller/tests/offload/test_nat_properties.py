@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from p4ct.conntrack import Connection, Tuple
 from p4ct.eswitch.entries import CtForward
+from p4ct.offload.decide import Mode
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet.text import parse_ip
 
@@ -61,11 +62,11 @@ def play(world: World, steps: list[tuple]) -> None:
 
 
 @settings(deadline=None, max_examples=80)
-@given(STEPS)
-def test_transparency(steps: list[tuple]) -> None:
+@given(STEPS, st.sampled_from(list(Mode)))
+def test_transparency(steps: list[tuple], mode: Mode) -> None:
     """Invariant 1 with a range that is too small for all: same packets with offload as without."""
     text = policy(":7000-7001")
-    on = new_world(text, liberal=True)
+    on = new_world(text, liberal=True, options=OffloadOptions(mode=mode))
     off = new_world(text, liberal=True, options=OffloadOptions(enabled=False))
     for world in (on, off):
         play(world, steps)

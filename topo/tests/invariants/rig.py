@@ -51,7 +51,7 @@ class Rig:
     """Owns everything it starts; `close` ends it.
 
     `policy` is a text of flows; `timeouts` and `idle` (tcp, udp, icmp: seconds) go into the
-    controller's configuration, with `offload` and `window_check`.
+    controller's configuration, with `offload`, `mode` and `window_check`.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Rig:
         policy: str,
         *,
         offload: bool = True,
+        mode: str = "assured",
         window_check: bool = False,
         timeouts: Mapping[str, float] | None = None,
         idle: Mapping[str, float] | None = None,
@@ -74,7 +75,9 @@ class Rig:
         self.device_id = secrets.randbelow(1 << 31)
         self.policy_file.write_text(policy, encoding="utf-8")
         self.config_file.write_text(
-            _config(self, offload, window_check, {**TIMEOUTS, **(timeouts or {})}, idle or {}),
+            _config(
+                self, offload, mode, window_check, {**TIMEOUTS, **(timeouts or {})}, idle or {}
+            ),
             encoding="utf-8",
         )
         self._target = target
@@ -272,6 +275,7 @@ def _listening(address: str) -> bool:
 def _config(
     rig: Rig,
     offload: bool,
+    mode: str,
     window_check: bool,
     timeouts: Mapping[str, float],
     idle: Mapping[str, float],
@@ -290,6 +294,7 @@ def _config(
         f'socket = "{rig.socket}"',
         "[offload]",
         f"enabled = {str(offload).lower()}",
+        f'mode = "{mode}"',
         f"window_check = {str(window_check).lower()}",
         "[offload.idle_timeout]",
         *(f"{name} = {value}" for name, value in idle.items()),

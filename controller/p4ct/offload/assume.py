@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mode assume-established: a record from the first answer on (docs/decisions/0025).
+
+The direction of the answer is decided from it, as ever.  The other one is decided from a
+synthesised packet that continues the connection as seen so far: the ACK of the handshake, another
+datagram, another echo message.  If the pipeline cannot say what becomes of that for certain, the
+connection waits for the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from p4ct.conntrack import Connection, Direction, Tracker
+from p4ct.conntrack.tcp_window import segment_end
+from p4ct.eswitch.entries import PuntInfo
+from p4ct.offload import reasons
+from p4ct.offload.allocate import IndexPool
+from p4ct.offload.decide import ACK, FLAGS, SYN_ACK, TCP, half_of, is_assumed, marks_of
+from p4ct.offload.recheck import sample_packet
+from p4ct.offload.record import Half, L2Key, Record
+from p4ct.packet.parse import Packet
+from p4ct.pipeline.access import PeekConntrack
+from p4ct.pipeline.execute import Pipeline
+from p4ct.pipeline.result import Result
+
+__all__ = [
+    "Seen",
+    "Unproven",
+    "confirm",
+    "is_current",
+    "needs_counters",
+    "note",
+    "other_direction",
+    "still_assumed",
+]
+
+SHARE = 4
+"""Of the records, one in this many at most may be unproven."""
+
+
+class Seen(NamedTuple):
+    """What an entry for packets like the one that was seen would match."""
+
+    l2: L2Key
+    version: int
+    src: bytes
+    dst: bytes
+    proto: int
+    sport: int
+    dport: int
+
+
+def note(
+    seen: list[Seen | None], pkt: Packet, in_vport: int, result: Result, connection: Connection
+) -> None:
+    """Remember how a packet of this connection came in, by direction."""
+    if pkt.error or not result.outputs:
+        return
+    for visit in result.ct:
+        if visit.connection is connection:
+            seen[visit.result.direction] = Seen(
+                L2Key(in_vport, pkt.eth_src, pkt.eth_dst),
+                pkt.version,
+                pkt.src,
+                pkt.dst,
+                pkt.proto,
+                pkt.sport,
+                pkt.dport,
+            )
+            return
+
+
+def is_current(half: Half, version: int) -> bool:
+    """Does it hold under the policy of now, with mark and label as they are now?"""
+    return half.policy_version == version and half.marks == marks_of(half.visits)
+
+
+def other_direction(
+    pkt: Packet,
+    seen: Seen,
+    connection: Connection,
+    pipeline: Pipeline,
+    tracker: Tracker,
+    now: float,
+) -> Half | str:
+    """What the pipeline makes of the next packet the other way, after `pkt`; or what is open.
+
+    Nothing is counted, learned or committed.
+    """
+    sample = sample_packet(seen, ACK, pkt.ack, segment_end(pkt) if pkt.proto == TCP else 0)
+    result = pipeline.process(sample, seen.l2.vport, now, ct=PeekConntrack(tracker))
+    half = half_of(sample, seen.l2.vport, result, pipeline.ports)
+    if half is None:
+        return "policy has more to decide about it"
+    if isinstance(half, str):
+        return half
+    if all(found is not connection for found, _ in half.visits):
+        return reasons.DIRECTIONS_DIFFER
+    return half
+
+
+def confirm(record: Record, gains: Sequence[tuple[int, int]], tracker: Tracker, now: float) -> None:
+    """The entries have forwarded this much, (packets, bytes) by direction: what does it prove?
+
+    The original direction of a TCP connection begins with the ACK of the handshake.
+    """
+    for member in record.members:
+        if member.connection.proto == TCP and gains[member.direction(0)][0]:
+            tracker.confirm(member.connection, now)
+
+
+def still_assumed(record: Record) -> bool:
+    """Is there a connection in it that is not known to be established?"""
+    return any(is_assumed(member.connection) for member in record.members)
+
+
+def needs_counters(record: Record, info: PuntInfo, pkt: Packet) -> bool:
+    """Is this packet judged otherwise if the ACK of the handshake has gone by unseen?
+
+    In SYN_RECV a SYN/ACK of the initiator is possible (RFC 9293 3.5: both have sent a SYN), of an
+    established connection it is invalid. To conntrack all other segments are the same in both.
+    """
+    if pkt.proto != TCP or pkt.flags & FLAGS != SYN_ACK or record.generation != info.generation:
+        return False
+    return any(
+        is_assumed(member.connection) and member.direction(info.direction) == Direction.ORIGINAL
+        for member in record.members
+    )
+
+
+class Unproven:
+    """Records that stand for connections whose handshake is not known to be complete.
+
+    They are few, and give way to others, the newest first.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._records: dict[int, Record] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def room(self, pool: IndexPool, queue: int) -> bool:
+        """May there be one more?  `queue`: records that are to be installed before it.
+
+        Nobody waits longer than a round for one of these, nor they for others.
+        """
+        share = max(pool.capacity // SHARE, 1)
+        return pool.used < pool.capacity and queue < self._batch and len(self) < share
+
+    def add(self, record: Record) -> None:
+        record.unproven = True
+        self._records[record.index] = record
+
+    def discard(self, record: Record) -> None:
+        """It is proven, or on its way out."""
+        record.unproven = False
+        if self._records.get(record.index) is record:
+            del self._records[record.index]
+
+    def newest(self) -> Record | None:
+        return next(reversed(self._records.values()), None)
