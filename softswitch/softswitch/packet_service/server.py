@@ -33,6 +33,7 @@ MAX_MESSAGE_BYTES = 256 << 20
 THREADS = 16
 _WAIT_S = 1.0
 _RETRY_S = 0.001
+_STOP_S = 3.0
 
 log = logging.getLogger("softswitch.packets")
 
@@ -64,7 +65,8 @@ class PacketServer:
 
     def stop(self) -> None:
         """End the stream; the data plane should be stopped before. Idempotent."""
-        self._server.stop(grace=1.0).wait()
+        # gRPC's event may never come after streams that ended in a hurry; nothing is lost by going.
+        self._server.stop(grace=1.0).wait(_STOP_S)
 
     def _handlers(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
