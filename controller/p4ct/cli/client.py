@@ -35,18 +35,23 @@ class Answer(NamedTuple):
     warning: str
 
 
-def ask(path: Path, command: str, arguments: dict[str, Any] | None = None) -> Answer:
-    """The controller's answer to one command. Raises click.ClickException with a message."""
+def ask(
+    path: Path, command: str, arguments: dict[str, Any] | None = None, *, takes: float = 0.0
+) -> Answer:
+    """The controller's answer to one command, which `takes` so many seconds by itself.
+
+    Raises click.ClickException with a message.
+    """
     request = json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_TIMEOUT)
+        connection.settimeout(ANSWER_TIMEOUT + takes)
         _connect(connection, path)
         try:
             line = _exchange(connection, request)
         except TimeoutError:
             raise click.ClickException(
-                f"the controller on {path} did not answer within {ANSWER_TIMEOUT:g} s; is its "
-                "process stopped or very busy?"
+                f"the controller on {path} did not answer within {ANSWER_TIMEOUT + takes:g} s; "
+                "is its process stopped or very busy?"
             ) from None
         except ConnectionError:
             line = b""

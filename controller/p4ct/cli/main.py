@@ -14,6 +14,7 @@ from p4ct.cli import show
 from p4ct.cli.client import BadInput
 from p4ct.cli.common import CONTEXT, WHY_HELP, ask, json_option, show_answer
 from p4ct.cli.conntrack import conntrack
+from p4ct.cli.top import top
 
 __all__ = ["main"]
 
@@ -37,6 +38,7 @@ def main(context: click.Context, socket: Path) -> None:
     Examples:
       p4ct run --config topo/p4ct.toml          start the controller
       p4ct status                               what is tracked, offloaded, punted
+      p4ct top                                  the same as rates, live
       p4ct conntrack list tcp dport=80          connections, as conntrack -L prints them
       p4ct offload why                          why is this connection not offloaded?
       p4ct explain tcp src=10.0.0.1 dst=10.0.0.3 sport=4000 dport=80 in_port=vm1
@@ -96,6 +98,7 @@ def status(socket: Path, as_json: bool) -> None:
     show_answer(ask(socket, "status"), as_json, show.status)
 
 
+main.add_command(top)
 main.add_command(conntrack)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "explanation",
     "flows",
     "flushed",
+    "health",
     "imported",
     "moved",
     "pending",
@@ -256,7 +257,7 @@ def status(answer: dict[str, Any]) -> None:
     rows = [
         (
             "target",
-            f"{target['address']} ({_health(target)}), program {target['program_version']}, "
+            f"{target['address']} ({health(target)}), program {target['program_version']}, "
             f"session {target['sessions']}",
         ),
         ("policy", f"version {answer['policy_version']}, {answer['flows']} flows"),
@@ -292,7 +293,8 @@ def _ageing(found: dict[str, Any]) -> str:
     return f"by {found['by']}: {sampling['text']} (so far {sampling['latest']:g} s)"
 
 
-def _health(target: dict[str, Any]) -> str:
+def health(target: dict[str, Any]) -> str:
+    """How the session with the switch is."""
     if target.get("standby"):
         return "STANDBY: another controller is primary; counters may be old"
     if not target["connected"]:

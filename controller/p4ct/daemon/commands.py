@@ -15,6 +15,7 @@ from p4ct.daemon import operations, settings, transfer, uplinks, views
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.select import Selection
 from p4ct.daemon.sources import largest
+from p4ct.daemon.top import watch
 from p4ct.daemon.tuples import TupleError, parse_tuple
 from p4ct.offload.explain import explain
 from p4ct.pipeline.errors import FlowSyntaxError
@@ -71,6 +72,13 @@ class SetArguments(msgspec.Struct, forbid_unknown_fields=True):
     zone: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
 
 
+class TopArguments(msgspec.Struct, forbid_unknown_fields=True):
+    """`seconds`: of the interval; `most`: items of each list."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 2.0
+    most: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+
+
 class Text(msgspec.Struct, forbid_unknown_fields=True):
     """Flows; `source` names them in messages."""
 
@@ -115,6 +123,11 @@ async def status(controller: Controller, _: Nothing) -> Any:
     """Totals of everything; reads the switch first."""
     fresh = await controller.refresh()
     return await views.status(controller, fresh)
+
+
+async def top(controller: Controller, arguments: TopArguments) -> Any:
+    """What happens during the next seconds."""
+    return await watch(controller, arguments.seconds, arguments.most)
 
 
 async def conntrack_list(controller: Controller, arguments: ListArguments) -> Any:
@@ -369,5 +382,6 @@ COMMANDS: dict[str, _Command] = {
     "flows-delete": _Command(MatchText, flows_delete),
     "vport-list": _Command(Nothing, vport_list),
     "vport-move": _Command(Move, vport_move),
+    "top": _Command(TopArguments, top, counters=True),
     "explain": _Command(TupleText, explain_tuple),
 }

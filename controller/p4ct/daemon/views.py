@@ -322,6 +322,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
         },
         "connections": {
             "active": len(tracker),
+            "limit": tracker.max_connections,
             "seen": controller.connections_seen,
             "offloaded": active,
             "offloaded_total": manager.installed_total,

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`p4ct top`: what happened in an interval, from two looks at the totals and at the records."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from p4ct.conntrack.format import protocol_name
+from p4ct.daemon import views
+from p4ct.offload.record import Record
+from p4ct.packet.text import format_ip
+from p4ct.pipeline.ports import PortTable
+
+if TYPE_CHECKING:
+    from p4ct.daemon.controller import Controller
+
+__all__ = ["Look", "compare", "look", "watch"]
+
+Json = dict[str, Any]
+Key = tuple[int, int]
+"""Index and generation of a record."""
+
+PORTION = 2000
+"""Records that are looked at before packets get their turn again."""
+POLICER = "POLICER_"
+
+
+@dataclass(slots=True)
+class Look:
+    """One look: when (seconds of the controller's clock), its totals, and each record's counts."""
+
+    time: float
+    status: Json
+    #: (packets, bytes) of both directions, as far as read from the switch.
+    counts: dict[Key, tuple[int, int]]
+    #: Records by the key that they have in `counts`.
+    records: dict[Key, Record]
+
+
+async def watch(
+    controller: Controller,
+    seconds: float,
+    most: int,
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Json:
+    """Look, wait, look again; the answer is what changed, with the `most` busiest of each list."""
+    before = await look(controller)
+    await wait(seconds)
+    after = await look(controller)
+    answer = compare(before, after, controller.config.ports, most)
+    return {"time": round(time.time(), 3), **answer}
+
+
+async def look(controller: Controller) -> Look:
+    """The totals of now; reads the switch. Packets get their turn in between."""
+    fresh = await controller.refresh()
+    now = controller.clock()
+    found = Look(now, await views.status(controller, fresh), {}, {})
+    for number, record in enumerate(list(controller.manager.records.values()), 1):
+        (packets, octets), (more, more_octets) = record.last
+        key = record.index, record.generation
+        found.counts[key] = packets + more, octets + more_octets
+        found.records[key] = record
+        if number % PORTION == 0:
+            await asyncio.sleep(0)
+    return found
+
+
+def compare(before: Look, after: Look, ports: PortTable, most: int) -> Json:
+    """Rates a second between two looks, and what there is at the second."""
+    seconds = max(after.time - before.time, 1e-9)
+    old, new = before.status, after.status
+
+    def rate(section: str, key: str) -> float:
+        return _rate(new[section][key] - old[section][key], seconds)
+
+    def rate_of_all(section: str, key: str) -> float:
+        gain = sum(new[section][key].values()) - sum(old[section][key].values())
+        return _rate(gain, seconds)
+
+    hardware, software = rate("packets", "fast_path"), rate("packets", "punted")
+    forwarded = hardware + software
+    records = _record_rates(before, after, seconds)
+    return {
+        "seconds": round(seconds, 6),
+        "target": new["target"],
+        "rates": {
+            "punts": software,
+            "slow_path_bytes": rate("packets", "punted_bytes"),
+            "slow_path_sent": rate("packets", "sent"),
+            "hardware_packets": hardware,
+            "hardware_bytes": rate("packets", "fast_path_bytes"),
+            "connections": rate("connections", "seen"),
+            "installs": rate("connections", "offloaded_total"),
+            "removals": rate_of_all("offload", "removed"),
+            "failures": rate_of_all("offload", "failed"),
+            **_drops(old["drops"], new["drops"], seconds),
+        },
+        "hardware_share": round(hardware / forwarded, 6) if forwarded else None,
+        "records": {
+            "active": new["connections"]["offloaded"],
+            "capacity": new["offload"]["capacity"],
+            "pending": new["pending"],
+            "in_flight": new["offload"]["in_flight"],
+        },
+        "connections": {
+            "total": new["connections"]["active"],
+            "limit": new["connections"]["limit"],
+        },
+        "busiest": _busiest(after, records, ports, most),
+        "zones": _zones(after, records, most),
+        "vports": _vports(old["punts_by_vport"], new["punts_by_vport"], seconds, most),
+        "reasons": _reasons(new["offload"]["not_offloaded"], most),
+    }
+
+
+def _rate(gain: float, seconds: float) -> float:
+    """A switch that was restarted counts from 0 again: what is not known is no negative rate."""
+    return round(max(0.0, gain) / seconds, 3)
+
+
+def _drops(old: Json, new: Json, seconds: float) -> Json:
+    """`policer_drops` of the switch, and `drops` of all else; what is not known of it counts 0."""
+    policer = others = 0
+    for place in old.keys() & new.keys():
+        for reason, number in new[place].items():
+            gain = number - old[place].get(reason, 0)
+            if reason.startswith(POLICER):
+                policer += gain
+            else:
+                others += gain
+    return {"drops": _rate(others, seconds), "policer_drops": _rate(policer, seconds)}
+
+
+def _record_rates(before: Look, after: Look, seconds: float) -> dict[Key, tuple[float, float]]:
+    """Packets and bytes a second of each record that forwarded anything."""
+    rates: dict[Key, tuple[float, float]] = {}
+    for key, (packets, octets) in after.counts.items():
+        old_packets, old_octets = before.counts.get(key, (0, 0))
+        if packets > old_packets:
+            rates[key] = (
+                _rate(packets - old_packets, seconds),
+                _rate(octets - old_octets, seconds),
+            )
+    return rates
+
+
+def _busiest(
+    after: Look, rates: dict[Key, tuple[float, float]], ports: PortTable, most: int
+) -> list[Json]:
+    result: list[Json] = []
+    for key, (packets, octets) in heapq.nlargest(most, rates.items(), key=lambda item: item[1]):
+        record = after.records[key]
+        half = record.halves[0]
+        result.append(
+            {
+                "proto": protocol_name(half.proto),
+                "src": format_ip(half.src),
+                "dst": format_ip(half.dst),
+                "sport": half.sport,
+                "dport": half.dport,
+                "in_port": ports.name(half.l2.vport),
+                "output": ports.name(half.out_vport),
+                "zones": [member.connection.zone for member in record.members],
+                "packets": packets,
+                "bytes": octets,
+            }
+        )
+    return result
+
+
+def _zones(after: Look, rates: dict[Key, tuple[float, float]], most: int) -> list[Json]:
+    """By rate of hardware, then by connections; a packet counts in each zone that it passed."""
+    packets: dict[int, float] = defaultdict(float)
+    octets: dict[int, float] = defaultdict(float)
+    for key, (own_packets, own_octets) in rates.items():
+        for zone in {member.connection.zone for member in after.records[key].members}:
+            packets[zone] += own_packets
+            octets[zone] += own_octets
+    by_zone: dict[str, int] = after.status["connections"]["by_zone"]
+    zones = heapq.nlargest(
+        most, by_zone, key=lambda zone: (packets[int(zone)], by_zone[zone], -int(zone))
+    )
+    return [
+        {
+            "zone": int(zone),
+            "connections": by_zone[zone],
+            "packets": round(packets[int(zone)], 3),
+            "bytes": round(octets[int(zone)], 3),
+        }
+        for zone in zones
+    ]
+
+
+def _vports(old: Json, new: Json, seconds: float, most: int) -> list[Json]:
+    """Vports by what came up of them, with the reason of most of it."""
+    result: list[Json] = []
+    for name, reasons in new.items():
+        before = old.get(name, {})
+        gains = Counter({why: number - before.get(why, 0) for why, number in reasons.items()})
+        (reason, _), *_ = gains.most_common(1)
+        if total := sum(gains.values()):
+            result.append({"vport": name, "punts": _rate(total, seconds), "reason": reason})
+    return heapq.nlargest(most, result, key=lambda item: item["punts"])
+
+
+def _reasons(by_reason: dict[str, int], most: int) -> list[Json]:
+    """Why most of the connections that are not offloaded are not."""
+    found = heapq.nlargest(most, by_reason.items(), key=lambda item: item[1])
+    return [{"reason": reason, "connections": number} for reason, number in found]
