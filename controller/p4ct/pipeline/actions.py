@@ -23,6 +23,7 @@ __all__ = [
     "Move",
     "Normal",
     "Output",
+    "OutputField",
     "PopVlan",
     "PushVlan",
     "Resubmit",
@@ -39,6 +40,12 @@ class Output(msgspec.Struct, frozen=True):
     """Send to vport `port`; skipped if that is the packet's ingress vport."""
 
     port: int
+
+
+class OutputField(msgspec.Struct, frozen=True):
+    """Send to the vport whose number is in a part of a field."""
+
+    source: Subfield
 
 
 class InPort(msgspec.Struct, frozen=True):
@@ -112,10 +119,15 @@ class CtClear(msgspec.Struct, frozen=True):
 
 
 class Resubmit(msgspec.Struct, frozen=True):
-    """Look up again as if from vport `port` (None: the same) in `table` (None: the current)."""
+    """Look up again as if from vport `port` (None: the same) in `table` (None: the current).
+
+    original_tuple: this lookup sees the tuple of the connection's first packet where the packet's
+    addresses, protocol and ports are, and those in the place of the tuple.
+    """
 
     port: int | None = None
     table: int | None = None
+    original_tuple: bool = False
 
 
 class GotoTable(msgspec.Struct, frozen=True):
@@ -126,6 +138,7 @@ class GotoTable(msgspec.Struct, frozen=True):
 
 Action = (
     Output
+    | OutputField
     | InPort
     | Normal
     | SetField
@@ -146,6 +159,8 @@ def format_action(action: Action, port_name: PortName = str) -> str:
     match action:
         case Output(port):
             return f"output:{port_name(port)}"
+        case OutputField(source):
+            return f"output:{format_subfield(source)}"
         case InPort():
             return "IN_PORT"
         case Normal():
@@ -166,11 +181,12 @@ def format_action(action: Action, port_name: PortName = str) -> str:
             return "ct_clear"
         case GotoTable(table):
             return f"goto_table:{table}"
-        case Resubmit(port, table):
-            if table is None and port is not None:
+        case Resubmit(port, table, original):
+            if table is None and port is not None and not original:
                 return f"resubmit:{port_name(port)}"
             left = "" if port is None else port_name(port)
-            return f"resubmit({left},{'' if table is None else table})"
+            more = ",ct" if original else ""
+            return f"resubmit({left},{'' if table is None else table}{more})"
         case Ct():
             return _format_ct(action)
 

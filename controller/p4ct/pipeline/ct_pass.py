@@ -185,6 +185,9 @@ def set_ct_fields(key: Key, visit: CtVisit, pkt: Packet) -> None:
     else:
         source, target, key[35], key[36] = _V6_KEY(own)
         key[33], key[34] = int.from_bytes(source, "big"), int.from_bytes(target, "big")
+    if key[Field.CT_NW_PROTO] in (PROTO_ICMP, PROTO_ICMPV6):
+        # As in OVS: type and code, in two fields.
+        key[35], key[36] = key[36] >> 8, key[36] & 0xFF
 
 
 def clear_ct_fields(key: Key) -> None:

@@ -38,6 +38,10 @@ class LearningSwitch:
             vport: [other for other in ports.by_id if other != vport] for vport in ports.by_id
         }
 
+    def __contains__(self, vport: int) -> bool:
+        """Is there a vport of this number?"""
+        return vport in self._others
+
     def forward(self, pkt: Packet, in_port: int, now: float, learn: bool, result: Result) -> str:
         """Adds the outputs to the result, or returns the reason of a drop.
 

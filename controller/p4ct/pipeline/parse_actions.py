@@ -15,6 +15,7 @@ from p4ct.pipeline.actions import (
     Move,
     Normal,
     Output,
+    OutputField,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -28,7 +29,7 @@ from p4ct.pipeline.lexer import Token, tokens
 from p4ct.pipeline.parse_ct import parse_ct
 from p4ct.pipeline.parse_match import parse_port
 from p4ct.pipeline.parse_set import parse_write
-from p4ct.pipeline.subfield import PREREQUISITES, Subfield
+from p4ct.pipeline.subfield import FIELD_NAMES, PREREQUISITES, Subfield, parse_subfield
 from p4ct.pipeline.values import parse_uint
 
 __all__ = ["ActionParser", "second_tag"]
@@ -55,6 +56,8 @@ class ActionParser:
         self.goto_tokens: list[tuple[Token, GotoTable]] = []
         self.needs: list[tuple[str, Token]] = []
         """What the match has to be for these actions."""
+        self.tuple_tokens: list[Token] = []
+        """What needs a connection: the match has to say that there is one."""
         self.pushes: list[Token] = []
         """What puts a tag on a packet as it was matched: it must not have one."""
         self._tagged: bool | None = None
@@ -179,10 +182,10 @@ class ActionParser:
         if low in ("in_port", "normal"):
             return self._plain(low)
         if text not in self._ports:
-            if "[" in text:
-                raise ValueProblem(
-                    "output to the port in a field is not supported yet", "name a vport"
-                )
+            if "[" in text or text in FIELD_NAMES:
+                source = parse_subfield(text)
+                self._need(token, [source.field])
+                return OutputField(source)
             if "=" in text:
                 raise ValueProblem("output with max_len is not supported yet", "name a vport")
             if low in words.UNSUPPORTED_ACTIONS:
@@ -194,17 +197,17 @@ class ActionParser:
         parts = text.split(",")
         if token.delimiter != "(" and len(parts) > 1:
             raise ValueProblem("resubmit to a table needs parentheses", "write resubmit(,TABLE)")
-        if len(parts) > 2:
-            offset = len(parts[0]) + len(parts[1]) + 2
-            if parts[2].strip() == "ct":
-                raise ValueProblem("resubmit(…,ct) is not supported yet", offset=offset)
+        original_tuple = len(parts) > 2 and parts[2].strip() == "ct"
+        if len(parts) > 2 + original_tuple:
+            number = 2 + original_tuple
             raise ValueProblem(
-                f"unknown argument {parts[2]!r} of resubmit",
-                "write resubmit(PORT,TABLE)",
-                offset=offset,
+                f"unknown argument {parts[number]!r} of resubmit",
+                "write resubmit(PORT,TABLE) or resubmit(PORT,TABLE,ct)",
+                offset=sum(len(part) + 1 for part in parts[:number]),
+                length=len(parts[number]),
             )
         port_text = parts[0].strip()
-        table_text = parts[1].strip() if len(parts) == 2 else ""
+        table_text = parts[1].strip() if len(parts) > 1 else ""
         if not port_text and not table_text:
             raise ValueProblem(
                 "resubmit needs a port, a table or both", "write resubmit(,TABLE) or resubmit:PORT"
@@ -221,7 +224,9 @@ class ActionParser:
                 raise
         if port is None and table is None:
             raise ValueProblem("resubmit to the same port and table would not end", "name a table")
-        return Resubmit(port, table)
+        if original_tuple:
+            self.tuple_tokens.append(token)
+        return Resubmit(port, table, original_tuple)
 
     def _table(self, text: str) -> int:
         if not text:

@@ -184,6 +184,15 @@ class MatchParser:
         """True if the match admits only packets that conntrack found invalid."""
         return bool((self.value_of(Field.CT_STATE) or 0) & 0x10)
 
+    def requires_connection(self) -> bool:
+        """True if the match admits only IP packets that conntrack knows the tuple of, as
+        `is_ct_valid` of OVS has it."""
+        term = self._terms.get(Field.CT_STATE)
+        if term is None or not self.requires_ip():
+            return False
+        value, mask, _ = term
+        return bool(value & ~0x30) or bool(value & 0x20 and mask & 0x10 and not value & 0x10)
+
     def satisfied(self, needs: str) -> bool:
         """True if the match admits only packets that have what is needed."""
         dl_type, proto = self.value_of(Field.DL_TYPE), self.value_of(Field.NW_PROTO)

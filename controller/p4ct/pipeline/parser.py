@@ -282,6 +282,14 @@ def _check_actions(reader: ActionParser, match: MatchParser, head: _Head, line: 
                 )
     for needs, token in reader.needs:
         match.require(needs, token)
+    for token in reader.tuple_tokens:
+        if not match.requires_connection():
+            line.add(
+                token.column,
+                token.text,
+                "resubmit(…,ct) needs a match that only packets of a connection fulfil",
+                "add ip or ipv6, and ct_state=+trk-inv, or with +new, +est, +rel, +rpl or the like",
+            )
     for token in reader.pushes:
         if match.satisfied("vlan"):
             problem = second_tag()

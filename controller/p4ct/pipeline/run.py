@@ -19,12 +19,11 @@ all copies of the packet, where OVS starts anew for each copy, so that work is b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from p4ct.conntrack import FragmentDropped, Reassembler
 from p4ct.pipeline.access import ConntrackAccess
 from p4ct.pipeline.actions import (
-    Action,
     Ct,
     DecTtl,
     GotoTable,
@@ -32,6 +31,7 @@ from p4ct.pipeline.actions import (
     Move,
     Normal,
     Output,
+    OutputField,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -48,7 +48,9 @@ from p4ct.pipeline.ct_pass import (
 )
 from p4ct.pipeline.fields import REGISTERS, Field, Key, build_key
 from p4ct.pipeline.flow import Flow
+from p4ct.pipeline.frame import Before, Frame
 from p4ct.pipeline.normal import LearningSwitch
+from p4ct.pipeline.original_tuple import swapped, swapped_looks
 from p4ct.pipeline.result import CtVisit, Result
 from p4ct.pipeline.subfield import Subfield
 from p4ct.pipeline.trace import Trace
@@ -66,6 +68,11 @@ MAX_RESUBMITS = 4096
 MAX_RECIRCULATIONS = 8
 """Nested passages through `ct(table=…)` (MAX_RECIRC_DEPTH of the OVS userspace datapath)."""
 
+OFPP_IN_PORT, OFPP_NORMAL = 0xFFF8, 0xFFFA
+"""Port numbers of OpenFlow that stand for an action; `output` to a field knows these two."""
+_HERE = Resubmit()
+_HAS_TUPLE = 0x0B
+"""new, est or rpl: as in OVS, every packet of a connection has one of these."""
 _IN_PORT = int(Field.IN_PORT)
 _IN_PORT_BIT = 1 << _IN_PORT
 #: Whether a write makes, changes or removes a tag depends on the tag that is there.
@@ -81,29 +88,6 @@ class _Abort(Exception):
 
 class _Held(Exception):
     """The packet is a fragment that waits for the others."""
-
-
-class _Before(NamedTuple):
-    """What the original has while the copy that `ct` made goes on."""
-
-    pkt: Packet
-    key: Key
-    tracked: CtVisit
-
-
-class _Frame:
-    """The actions of one flow that are still to be done."""
-
-    __slots__ = ("actions", "before", "depth", "forks", "next", "table")
-
-    def __init__(self, flow: Flow, depth: int, forks: int, before: _Before | None) -> None:
-        self.actions: tuple[Action, ...] = flow.actions
-        self.next = 0
-        self.table = flow.table
-        self.depth = depth
-        self.forks = forks
-        self.before = before
-        """Not None if this is the copy that `ct` made: what the original is when it is done."""
 
 
 class Run:
@@ -154,7 +138,7 @@ class Run:
         self._trace = trace
         self._key: Key = build_key(result.pkt, in_port)
         self._path: list[Flow] = []
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
         self._lookups = 0
         self._reason = ""
         self._tracked: CtVisit | None = None
@@ -201,9 +185,9 @@ class Run:
                 self._normal()
             elif isinstance(action, Resubmit):
                 table = frame.table if action.table is None else action.table
-                self._resubmit(table, action.port, frame)
+                self._resubmit(table, action, frame)
             elif isinstance(action, GotoTable):
-                self._resubmit(action.table, None, frame)
+                self._resubmit(action.table, _HERE, frame)
             elif isinstance(action, InPort):
                 self.result.looked_bits |= _IN_PORT_BIT
                 self._send(self._in_port)
@@ -215,6 +199,8 @@ class Run:
                 self._write(target.field, value, target.mask)
             elif isinstance(action, DecTtl):
                 self._dec_ttl()
+            elif isinstance(action, OutputField):
+                self._output_field(read_subfield(action.source, self._key, self.result))
             elif isinstance(action, SetTag):
                 self._write_tag(action.value, action.mask)
             elif isinstance(action, PopVlan):
@@ -226,13 +212,25 @@ class Run:
                 clear_ct_fields(self._key)
                 self._tracked = None
 
-    def _enter(self, table: int, depth: int, forks: int, before: _Before | None = None) -> bool:
+    def _enter(
+        self,
+        table: int,
+        depth: int,
+        forks: int,
+        before: Before | None = None,
+        *,
+        original_tuple: bool = False,
+    ) -> bool:
         """Looks up in a table and begins the actions of the flow that is hit."""
         self._lookups += 1
         classifier = self._tables.get(table)
         flow = None
         if classifier is not None:
-            flow, looked = classifier.lookup(self._key)
+            if original_tuple:
+                flow, looked = classifier.lookup(swapped(self._key))
+                looked = swapped_looks(looked)
+            else:
+                flow, looked = classifier.lookup(self._key)
             self.result.looked_bits |= looked
         if self._trace is not None:
             self._trace.lookup(table, flow)
@@ -247,22 +245,30 @@ class Run:
             self._reason = "action drop"
             if before is None:
                 return True
-        self._frames.append(_Frame(flow, depth, forks, before))
+        self._frames.append(Frame(flow, depth, forks, before))
         return True
 
-    def _resubmit(self, table: int, port: int | None, frame: _Frame) -> None:
+    def _resubmit(self, table: int, action: Resubmit, frame: Frame) -> None:
         if frame.depth >= MAX_DEPTH:
             raise _Abort(f"over {MAX_DEPTH} levels of resubmit")
         if self._lookups > MAX_RESUBMITS:
             raise _Abort(f"over {MAX_RESUBMITS} resubmits")
         depth = frame.depth + (table <= frame.table)
+        port, original_tuple = action.port, action.original_tuple
+        if original_tuple:
+            self.result.looked_bits |= 1 << Field.CT_STATE
+            if not self._key[Field.CT_STATE] & _HAS_TUPLE:
+                self._reason = "resubmit(…,ct) of a packet that has no connection"
+                if self._trace is not None:
+                    self._trace.note("skipped: the packet has no connection")
+                return
         if port is None:
-            self._enter(table, depth, frame.forks)
+            self._enter(table, depth, frame.forks, original_tuple=original_tuple)
             return
         # A match on in_port then says nothing about the packet's own vport.
         looked = self.result.looked_bits & _IN_PORT_BIT
         self._key[_IN_PORT] = port
-        self._enter(table, depth, frame.forks)
+        self._enter(table, depth, frame.forks, original_tuple=original_tuple)
         self._key[_IN_PORT] = self._in_port
         self.result.looked_bits = self.result.looked_bits & ~_IN_PORT_BIT | looked
 
@@ -274,6 +280,19 @@ class Run:
                 self._trace.note("skipped: this is the ingress vport")
             return
         self._send(port)
+
+    def _output_field(self, port: int) -> None:
+        if port == OFPP_IN_PORT:
+            self.result.looked_bits |= _IN_PORT_BIT
+            self._send(self._in_port)
+        elif port == OFPP_NORMAL:
+            self._normal()
+        elif port in self._switch:
+            self._output(port)
+        else:
+            self._reason = "output to the port in a field: there is no such vport"
+            if self._trace is not None:
+                self._trace.note(f"skipped: there is no vport {port}")
 
     def _send(self, port: int) -> None:
         self.result.outputs.append(port)
@@ -315,7 +334,7 @@ class Run:
                 self._pkt, self._key, self._tracked = frame.before
                 return
 
-    def _do_ct(self, action: Ct, frame: _Frame) -> None:
+    def _do_ct(self, action: Ct, frame: Frame) -> None:
         zone = action.zone
         if isinstance(zone, Subfield):
             zone = read_subfield(zone, self._key, self.result)
@@ -335,7 +354,7 @@ class Run:
             raise _Abort(f"over {MAX_RECIRCULATIONS} recirculations")
         if self._lookups > MAX_RESUBMITS:
             raise _Abort(f"over {MAX_RESUBMITS} resubmits")
-        before = _Before(self._pkt, self._key, visit)
+        before = Before(self._pkt, self._key, visit)
         self._key = self._key.copy()
         set_ct_fields(self._key, visit, self._pkt)
         if not self._enter(action.table, 0, frame.forks + 1, before):
@@ -357,7 +376,7 @@ class Run:
         for frame in self._frames:
             if frame.before is not None:
                 key = self._key_of(whole.packet, frame.before.key)
-                frame.before = _Before(whole.packet, key, frame.before.tracked)
+                frame.before = Before(whole.packet, key, frame.before.tracked)
 
     def _key_of(self, pkt: Packet, old: Key) -> Key:
         """The key of a packet that takes another's place: what flows have noted stays."""

@@ -117,6 +117,8 @@ def find_field(name: str) -> Field:
     field = FIELD_NAMES.get(name)
     if field is None:
         known = [names.split()[0] for names in _NAMES.values()]
+        if name.startswith(("NXM_", "OXM_")):
+            known = list(FIELD_NAMES)
         raise ValueProblem(f"unknown field {name!r}", nearest(name, known), length=len(name))
     return field
 

@@ -66,6 +66,21 @@ def original_tuple(text: str, family: str) -> str:
     )
 
 
+def access_list(text: str, family: str) -> str:
+    """A list written for the client's packets, which every packet passes as if it were its
+    connection's first: whatever its direction, and before translation."""
+    tcp, field, client = (
+        ("tcp", "nw_src", "10.0.0.1") if family == "ip" else ("tcp6", "ipv6_src", "fd00::1")
+    )
+    return text.replace(
+        EST,
+        f"table=1,priority=90,{family},ct_state=+trk+est,actions=resubmit(,3,ct),resubmit(,4)\n"
+        f"table=3,{tcp},{field}={client},tp_dst=21,actions=load:1->reg2[]\n"
+        f"table=3,{tcp},ct_state=+rel,actions=load:1->reg2[]\n"
+        f"table=4,reg2=1,actions=resubmit(,2)",
+    )
+
+
 def transfer(pair: Pair, command: str, arrives: Line, port: int = 30000) -> list[bytes]:
     """Announce a data connection and use it; all that arrived anywhere. `arrives`: as the line."""
     active = command in ("PORT", "EPRT")
@@ -136,11 +151,11 @@ def test_two_firewalls(command: str) -> None:
     assert found == [(1, ""), (1, "ftp"), (2, ""), (2, "ftp")]
 
 
-WAYS = [lambda text, _: text, postrecirc, original_tuple]
+WAYS = [lambda text, _: text, postrecirc, original_tuple, access_list]
 
 
 @pytest.mark.parametrize("n", [0, 1], ids=["shorter", "longer"])
-@pytest.mark.parametrize("way", WAYS, ids=["prerecirc", "postrecirc", "orig tuple"])
+@pytest.mark.parametrize("way", WAYS, ids=["prerecirc", "postrecirc", "orig tuple", "access list"])
 @pytest.mark.parametrize(("version", "command"), COMMANDS)
 @pytest.mark.parametrize("kind", ["snat", "dnat"])
 def test_translated(kind: str, version: int, command: str, way, n: int) -> None:

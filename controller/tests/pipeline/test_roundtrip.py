@@ -16,6 +16,7 @@ from p4ct.pipeline.actions import (
     Move,
     Normal,
     Output,
+    OutputField,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -234,6 +235,9 @@ def flows(draw: st.DrawFn) -> Flow:
     dl_type, proto = match.exact(F.DL_TYPE), match.exact(F.NW_PROTO)
     places = writable(dl_type, proto)
     choices = plain | sets(places) | moves(places, places)
+    choices |= subfields([*REGISTERS, F.IN_PORT]).map(OutputField)
+    if trackable and state is not None and state.value & 0x0F:
+        choices |= st.builds(Resubmit, st.none() | ports, tables, st.just(True))
     if dl_type in (0x0800, 0x86DD):
         choices |= st.just(DecTtl())
     if trackable:
