@@ -18,8 +18,8 @@ FAILED = 1
 BAD_INPUT = 2
 """Exit code for a mistake on the command line or in a file; click uses the same."""
 
-ANSWER_TIMEOUT = 60.0
-"""Seconds; the controller itself gives up waiting for a switch long before."""
+ANSWER_TIMEOUT = 120.0
+"""Seconds; the controller gives up waiting for a switch long before, but many entries take time."""
 
 
 class BadInput(click.ClickException):

@@ -197,9 +197,10 @@ def flows_list(socket: Path, as_json: bool) -> None:
 def flows_replace(socket: Path, file: Any, as_json: bool) -> None:
     """Make FILE the whole policy ("-" reads standard input).
 
-    When it has succeeded, nothing that the new policy denies leaves a port any more. If the switch
-    does not confirm that within 10 seconds, the command fails; the policy holds all the same for
-    everything that comes up, and for the rest as soon as the switch is back.
+    When it has succeeded, nothing that the new policy denies leaves a port any more; what becomes
+    of connections that it only decides otherwise says offload.policy_change in the configuration.
+    If the switch makes no progress for 10 seconds, the command fails; the policy holds all the
+    same for everything that comes up, and for the rest as soon as the switch is back.
 
     \b
     Example:

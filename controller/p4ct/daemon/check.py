@@ -31,7 +31,7 @@ from p4ct.daemon.places import Places
 from p4ct.eswitch.enums import PuntClass
 from p4ct.offload.ageing import LONGEST_PERIOD, Ageing, Sampling
 from p4ct.offload.decide import Mode
-from p4ct.offload.manager import OffloadOptions
+from p4ct.offload.options import OffloadOptions, OnPolicyChange
 from p4ct.packet.text import parse_ip
 from p4ct.pipeline.ports import PortError, PortTable, Vport
 
@@ -125,6 +125,7 @@ class _Checker:
             offload=OffloadOptions(
                 enabled=file.offload.enabled,
                 mode=Mode(file.offload.mode),
+                policy_change=OnPolicyChange(file.offload.policy_change),
                 capacity=file.offload.capacity,
                 tcp_timeout=file.offload.idle_timeout.tcp,
                 udp_timeout=file.offload.idle_timeout.udp,

@@ -64,14 +64,16 @@ class Offload(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `window_check`: the eswitch checks TCP windows, and a connection that returns to software still
     knows its own. Without effect on a program without window registers. `stateless`: traffic that
-    passes no ct() gets entries as well. `ageing`: who notices that a connection is idle, the target
-    or the controller, which then reads 1 / 2^`sample_exponent` of them every `sample_interval`
+    passes no ct() gets entries as well. `policy_change`: what becomes of offloaded connections that
+    a new policy decides otherwise. `ageing`: who notices that a connection is idle, the target or
+    the controller, which then reads 1 / 2^`sample_exponent` of them every `sample_interval`
     seconds.
     """
 
     enabled: bool = True
     mode: Literal["assured", "established", "assume-established"] = "assured"
     capacity: int = 0
+    policy_change: Literal["recheck", "cut", "keep"] = "recheck"
     window_check: bool = False
     stateless: bool = True
     ageing: Literal["auto", "idle-timeout", "sampling"] = "auto"

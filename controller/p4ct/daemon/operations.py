@@ -2,8 +2,8 @@
 """What operators change: the policy and the connection table.
 
 Both take effect in software at once.  The answer is given when the switch has confirmed that it
-forwards nothing any more that should not be, and not later than CONFIRM_TIMEOUT: a command never
-waits for a switch that stays away.
+forwards nothing any more that should not be, or when nothing has moved for CONFIRM_TIMEOUT: a
+command never waits for a switch that stays away.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Iterable, Sequence
 from p4ct.conntrack import Connection, ConntrackFull
 from p4ct.conntrack.saved import Saved
 from p4ct.daemon.controller import Controller
+from p4ct.daemon.departure import Departure
+from p4ct.daemon.pace import Pace
 from p4ct.daemon.select import Selection
 from p4ct.eswitch.entries import EswitchError
-from p4ct.offload.record import Leaving, Record
+from p4ct.offload.policy_change import PolicyChange
 from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.parser import FlowSelector
@@ -31,7 +33,7 @@ LONGEST_ORIGIN = 200
 PORTION = 500
 """Connections that are forgotten before packets get their turn again."""
 CONFIRM_TIMEOUT = 10.0
-"""Seconds that a change waits for the switch, reconnecting included."""
+"""Seconds without progress that a change waits for the switch, reconnecting included."""
 
 
 async def change_flows(
@@ -49,7 +51,7 @@ async def change_flows(
     back.
     """
     now = controller.clock()
-    pipeline = controller.pipeline
+    pipeline, manager = controller.pipeline, controller.manager
     change = FlowChange()
     if replace is not None:
         change = pipeline.replace(replace, now)
@@ -64,10 +66,12 @@ async def change_flows(
         len(change.removed),
         " ".join(origin.split())[:LONGEST_ORIGIN],
     )
-    leaving = controller.manager.policy_changed(now)
+    # Not the client's task: denied entries go, even if nobody waits for it any more.
+    carrying_out = asyncio.create_task(_carry_out(controller, PolicyChange(manager, change)))
+    leaving = await asyncio.shield(carrying_out)
     try:
+        await _gone(controller, leaving)
         async with asyncio.timeout(CONFIRM_TIMEOUT):
-            await _gone(controller, leaving)
             while not await controller.switch.barrier():
                 pass
     except TimeoutError:
@@ -88,24 +92,24 @@ async def flush(controller: Controller, selection: Selection) -> int:
     """
     manager, tracker = controller.manager, controller.tracker
     chosen: list[Connection] = []
-    records: list[Record] = []
+    records = Departure()
     found = 0
     for portion in selection.portions(tracker):
         found += len(portion)
         if not selection.whole_zone:
             chosen += portion
-        records += manager.records_of(portion)
+        for record in manager.records_of(portion):
+            manager.remove(record, "flushed")
+            records.add([record])
         await asyncio.sleep(0)
+    entries = records.left
     try:
-        async with asyncio.timeout(CONFIRM_TIMEOUT):
-            for record in records:
-                manager.remove(record, "flushed")
-            if records:
-                await _gone(controller, records)
+        if entries:
+            await _gone(controller, records)
     except TimeoutError:
         raise EswitchError(
             "UNAVAILABLE",
-            f"nothing was flushed: {_why(controller)}, and {len(records)} of the "
+            f"nothing was flushed: {_why(controller)}, and {entries} of the "
             f"{found} connections have entries there; try again when 'p4ct status' shows it "
             "connected",
         ) from None
@@ -125,15 +129,15 @@ async def flush(controller: Controller, selection: Selection) -> int:
             manager.take_ended()  # no packet waits for them
             del chosen[-PORTION:]
             await asyncio.sleep(0)
-    ended = manager.leaving()  # offloaded again in the meantime
+    records.add(manager.leaving())  # offloaded again in the meantime
+    entries = records.left
     try:
-        async with asyncio.timeout(CONFIRM_TIMEOUT):
-            if ended:
-                await _gone(controller, ended)
+        if entries:
+            await _gone(controller, records)
     except TimeoutError:
         raise EswitchError(
             "UNAVAILABLE",
-            f"{number} connections were flushed, but {_why(controller)}: {len(ended)} of them may "
+            f"{number} connections were flushed, but {_why(controller)}: {entries} of them may "
             "have entries until it is back; see 'p4ct status'",
         ) from None
     return number
@@ -164,21 +168,25 @@ async def take_in(controller: Controller, chosen: Sequence[Saved], total: int) -
     return {"imported": imported, "known": len(chosen) - imported}
 
 
-async def _gone(controller: Controller, records: Iterable[Leaving]) -> None:
-    """Wait until these records have left the switch, and we know what else it holds."""
-    left = [(record, asyncio.Event()) for record in records]
-    for record, event in left:
-        record.on_gone.append(event.set)
-    try:
-        for _, event in left:
-            await event.wait()
-    finally:
-        for record, event in left:
-            if event.set in record.on_gone:  # nobody waits any more
-                record.on_gone.remove(event.set)
+async def _carry_out(controller: Controller, change: PolicyChange) -> Departure:
+    """Judge every record by the policy of now; the answer: those that have to go."""
+    leaving, pace = Departure(), Pace()
+    while not change.done:
+        leaving.add(change.step(controller.clock()))
+        await pace()
+    return leaving
+
+
+async def _gone(controller: Controller, records: Departure) -> None:
+    """Wait until these records have left the switch, and we know what else it holds.
+
+    Raises TimeoutError if for CONFIRM_TIMEOUT seconds nothing moved.
+    """
+    await records.complete(CONFIRM_TIMEOUT)
     # While manager and switch do not agree there may be entries that no record stands for; they
     # are judged by the reconciliation that makes them agree again.
-    await controller.agreed()
+    async with asyncio.timeout(CONFIRM_TIMEOUT):
+        await controller.agreed()
 
 
 def _why(controller: Controller) -> str:

@@ -23,7 +23,7 @@ from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.result import Result
 
-__all__ = ["Candidate", "Candidates"]
+__all__ = ["Candidate", "Candidates", "Stale"]
 
 RETRY_PERIOD = 1.0
 """Seconds after which a refused connection is tried again (Linux's flowtable: about as often)."""
@@ -140,8 +140,34 @@ class Candidates:
         self.tally.gone(connection)
         self.refused_until.pop(connection.id, None)
 
-    def clear(self) -> None:
+    def begin_anew(self) -> Stale:
         """Policy has changed: everything was decided by another one."""
-        self._known.clear()
-        while (candidate := self.pending.pop()) is not None:
-            self.tally.explain((candidate.connection,), reasons.POLICY_CHANGED)
+        stale = Stale(self._known, self.pending, self.tally)
+        self._known, self.pending = {}, PendingQueue()
+        return stale
+
+
+class Stale:
+    """Candidates of a former policy, to be forgotten a portion at a time."""
+
+    def __init__(
+        self, known: dict[int, Candidate], pending: PendingQueue[Candidate], tally: Tally
+    ) -> None:
+        self._known = known
+        self._pending = pending
+        self._tally = tally
+
+    def __bool__(self) -> bool:
+        return bool(self._known or self._pending)
+
+    def drop(self, number: int) -> None:
+        """Forget so many."""
+        for _ in range(number):
+            if self._known:
+                self._known.popitem()
+            elif (candidate := self._pending.pop()) is not None:
+                connection = candidate.connection
+                if connection.alive and connection.offload_reason.startswith(reasons.FULL):
+                    self._tally.explain((connection,), reasons.POLICY_CHANGED)
+            else:
+                return

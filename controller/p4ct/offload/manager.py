@@ -25,8 +25,9 @@ from p4ct.offload.idle_timeout import idle_timeout
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.paths import Paths
-from p4ct.offload.recheck import still_allowed
-from p4ct.offload.record import Half, L2Key, Leaving, Member, Record, RecordState
+from p4ct.offload.pending import PendingQueue
+from p4ct.offload.policy_check import PolicyCheck
+from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
 from p4ct.offload.stateless import StatelessFlows
 from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
@@ -59,8 +60,8 @@ class OffloadManager:
         flows = options.flow_capacity if options.stateless else 0
         self.stateless = StatelessFlows(pipeline, flows, options.flow_timeout, self._wake)
         self.candidates = Candidates(pipeline, tracker, options)
-        self.pending = self.candidates.pending
         self.tally = self.candidates.tally
+        self.policy = PolicyCheck(pipeline, tracker, options)
         self.by_key: dict[CtKey, Record] = {}
         self.records: dict[int, Record] = {}
         self.of_connection: dict[int, Record] = {}
@@ -323,29 +324,6 @@ class OffloadManager:
         found = {id(r): r for c in connections if (r := self.of_connection.get(c.id)) is not None}
         return list(found.values())
 
-    def policy_changed(self, now: float) -> list[Leaving]:
-        """Check every record against the new policy; the answer lists those that have to go.
-
-        All stateless flows do: what is still allowed comes back by itself.
-        """
-        self.candidates.clear()
-        leaving: list[Leaving] = [*self.stateless.policy_changed(reasons.POLICY_CHANGED)]
-        for record in list(self.records.values()):
-            if record.state is not RecordState.LEAVING and not self.recheck(record, now):
-                self.remove(record, reasons.POLICY_CHANGED)
-            if record.state is RecordState.LEAVING:
-                leaving.append(record)
-        return leaving
-
-    def recheck(self, record: Record, now: float) -> bool:
-        """Does the policy of now make the entries that the record has?"""
-        if record.policy_version == self.pipeline.version:
-            return True
-        if not still_allowed(record, self.pipeline, self.tracker, now):
-            return False
-        record.policy_version = self.pipeline.version
-        return True
-
     def mac_moved(self, vlan: int, mac: bytes) -> None:
         """NORMAL learned that a station is behind another port: decide again what led to it."""
         for record in self._stations.of((vlan, mac)):
@@ -419,6 +397,11 @@ class OffloadManager:
             self._advance(candidate, [c for c, _ in half.visits])
 
     # -- questions -------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> PendingQueue[Candidate]:
+        """Candidates that wait for a free record."""
+        return self.candidates.pending
 
     def forget(self, connection: Connection) -> None:
         """Drop what was noted about a connection that is not offloaded."""

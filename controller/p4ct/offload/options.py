@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from p4ct.offload.ageing import Ageing, Sampling
 from p4ct.offload.decide import Mode
 
-__all__ = ["OffloadOptions"]
+__all__ = ["OffloadOptions", "OnPolicyChange"]
+
+
+class OnPolicyChange(Enum):
+    """What becomes of offloaded connections that policy now decides otherwise
+    (`offload.policy_change` of the configuration; `p4ct.offload.policy_check`)."""
+
+    RECHECK = "recheck"
+    CUT = "cut"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,7 @@ class OffloadOptions:
     ageing: Ageing = Ageing.IDLE_TIMEOUT
     """Not AUTO any more once a manager has it."""
     sampling: Sampling = field(default_factory=Sampling)
+    policy_change: OnPolicyChange = OnPolicyChange.RECHECK
     window_check: bool = False
     """The eswitch checks TCP windows; it has to have the registers."""
     stateless: bool = False

@@ -7,9 +7,11 @@ state that conntrack has; nothing is counted, learned or committed.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Protocol
 
 from p4ct.conntrack import Tracker
+from p4ct.offload import reasons
 from p4ct.offload.decide import half_of
 from p4ct.offload.record import Half, L2Key, Record
 from p4ct.packet import build
@@ -17,7 +19,7 @@ from p4ct.packet.parse import Packet, parse
 from p4ct.pipeline.access import PeekConntrack
 from p4ct.pipeline.execute import Pipeline
 
-__all__ = ["Looks", "decide_again", "sample_packet", "still_allowed"]
+__all__ = ["Judgement", "Looks", "decide_again", "judge", "sample_packet"]
 
 TCP, UDP = 6, 17
 ACK = 0x10
@@ -79,18 +81,32 @@ def sample_packet(half: Looks, tcp_flags: int = ACK, seq: int = 0, ack: int = 0)
 
 
 def decide_again(half: Half, pipeline: Pipeline, tracker: Tracker, now: float) -> Half | str | None:
-    """What the pipeline makes of this direction now."""
+    """What the pipeline makes of this direction now; POLICY_DROPS if nothing leaves."""
     pkt = sample_packet(half)
     result = pipeline.process(pkt, half.l2.vport, now, ct=PeekConntrack(tracker))
+    if result.verdict == "drop":
+        return f"{reasons.POLICY_DROPS}: {result.drop_reason}"  # also before any ct()
     return half_of(pkt, half.l2.vport, result, pipeline.ports)
 
 
-def still_allowed(record: Record, pipeline: Pipeline, tracker: Tracker, now: float) -> bool:
-    """True if both directions would be decided as they are: same output, same flows, same zones."""
+class Judgement(Enum):
+    """What the policy of now makes of a record."""
+
+    SAME = "same"  # the same entries
+    OTHER = "other"  # forwarded in both directions, but otherwise, or no longer by entries
+    DENIED = "denied"  # dropped in at least one direction
+
+
+def judge(record: Record, pipeline: Pipeline, tracker: Tracker, now: float) -> Judgement:
+    """Decide both directions of a record again: same output, same flows, same zones?"""
+    found = Judgement.SAME
     for half in record.halves:
         again = decide_again(half, pipeline, tracker, now)
-        if not isinstance(again, Half):
-            return False
-        if again._replace(policy_version=half.policy_version) != half:
-            return False
-    return True
+        if isinstance(again, str) and again.startswith(reasons.POLICY_DROPS):
+            return Judgement.DENIED
+        same = (
+            isinstance(again, Half) and again._replace(policy_version=half.policy_version) == half
+        )
+        if not same:
+            found = Judgement.OTHER
+    return found

@@ -61,6 +61,11 @@ class Leaving(Protocol):
     """What somebody may wait for to be gone from the switch."""
 
     @property
+    def state(self) -> RecordState:
+        """GONE once it is."""
+        ...
+
+    @property
     def on_gone(self) -> list[Callable[[], None]]:
         """Called once it is."""
         ...
@@ -82,12 +87,14 @@ class Record:
     __slots__ = (
         "cause",
         "checks_window",
+        "cut",
         "generation",
         "halves",
         "idle_marks",
         "index",
         "installed",
         "installed_at",
+        "kept",
         "keys",
         "last",
         "last_seen",
@@ -139,6 +146,10 @@ class Record:
         self.seen_after = 0.0
         self.last_seen = 0.0
         self.policy_version = min(half.policy_version for half in halves)
+        #: The policy of that version would forward its packets otherwise, and the entries stay.
+        self.kept = False
+        #: Policy denies it: once it is gone, its connections are to go as well.
+        self.cut = False
         #: Why it is being removed; empty while it is not.
         self.cause = ""
         #: The entries' idle timeout is to be written again.

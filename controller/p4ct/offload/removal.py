@@ -66,6 +66,9 @@ async def finish(
         if was_active:
             manager.on_event("onload", record, record.cause)
         manager.pool.give_back(record.index)
+        if record.cut:
+            for member in record.members:
+                manager.tracker.remove(member.connection, now)
         for callback in record.take_waiting():
             callback()
     manager.refill()

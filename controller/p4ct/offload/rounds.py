@@ -94,7 +94,7 @@ def _plan_installs(manager: OffloadManager, plan: _Plan, now: float) -> None:
         record = manager.to_install.popleft()
         if record.state is not RecordState.QUEUED:
             continue  # it was taken back before anything was written
-        if not manager.recheck(record, now):
+        if not manager.policy.fits(record, now):
             manager.remove(record, reasons.POLICY_CHANGED)
             continue
         original, reply = record.halves
@@ -222,7 +222,7 @@ def _settle_install(
         return
     if record.state is RecordState.LEAVING:
         return  # taken back while the write was in flight
-    if not manager.recheck(record, now):
+    if not manager.policy.fits(record, now):
         record.cause = reasons.POLICY_CHANGED
         record.state = RecordState.LEAVING
         return

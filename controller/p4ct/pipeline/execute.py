@@ -73,6 +73,10 @@ class Pipeline:
         """All flows by table, priority (highest first) and age (oldest first)."""
         return sorted(self._flows.values(), key=lambda flow: (flow.table, -flow.priority, flow.id))
 
+    def has(self, flow: Flow) -> bool:
+        """True if this flow is part of the policy."""
+        return self._flows.get(flow.slot) is flow
+
     def replace(self, flows: Iterable[Flow], now: float = 0.0) -> FlowChange:
         """Makes `flows` the whole policy, like `ovs-ofctl replace-flows`.
 

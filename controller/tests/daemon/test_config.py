@@ -14,6 +14,7 @@ from p4ct.daemon.places import Places
 from p4ct.eswitch.enums import PuntClass
 from p4ct.offload.ageing import Ageing, Sampling
 from p4ct.offload.decide import Mode
+from p4ct.offload.options import OnPolicyChange
 
 from .bench import write_config
 
@@ -37,6 +38,7 @@ def test_the_least_that_is_needed_gives_the_defaults(tmp_path: Path) -> None:
     assert config.log_file is None
     assert config.metrics is None
     assert config.offload.mode is Mode.ASSURED
+    assert config.offload.policy_change is OnPolicyChange.RECHECK
     assert config.offload.capacity == 0
     assert config.offload.ageing is Ageing.AUTO
     assert config.timeouts.tcp_established == 432000
@@ -70,6 +72,7 @@ mode = "established"
 ageing = "sampling"
 sample_interval = 2
 sample_exponent = 5
+policy_change = "cut"
 idle_timeout = { tcp = 60 }
 [admin]
 socket = "run/ctl"
@@ -85,6 +88,7 @@ format = "json"
     assert config.timeouts.for_zone(5).udp == 9.5
     assert config.policer[PuntClass.EXCEPTION] == Policer(10, 20)
     assert config.offload.mode is Mode.ESTABLISHED
+    assert config.offload.policy_change is OnPolicyChange.CUT
     assert (config.offload.tcp_timeout, config.offload.udp_timeout) == (60, 180)
     assert config.offload.ageing is Ageing.SAMPLING
     assert config.offload.sampling == Sampling(2.0, 5)

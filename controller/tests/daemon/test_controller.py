@@ -130,6 +130,21 @@ def test_a_policy_change_returns_when_the_entries_are_gone(config: Path, caplog:
     asyncio.run(main())
 
 
+def test_a_policy_change_goes_on_without_its_client(config: Path) -> None:
+    async def main() -> None:
+        async with running(config) as bench:
+            await bench.connect()
+            text = {"text": DENY_ALL}
+            task = asyncio.create_task(carry_out(bench.controller, "flows-replace", text))
+            await asyncio.sleep(0)
+            assert bench.controller.pipeline.version == 2
+            assert task.cancel()
+            await until(lambda: not bench.controller.manager.records, "the removal")
+            assert await bench.controller.switch.eswitch.read_ct_entries() == []
+
+    asyncio.run(main())
+
+
 def test_the_second_fin_is_held_until_the_entries_are_gone(config: Path) -> None:
     async def main() -> None:
         async with running(config) as bench:

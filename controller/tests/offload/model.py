@@ -40,8 +40,10 @@ from p4ct.eswitch.entries import (
 from p4ct.eswitch.enums import CtHit, PuntClass, PuntReason, Step, VlanOp, WindowVerdict
 from p4ct.offload.flow_rounds import run_rounds
 from p4ct.offload.manager import OffloadManager, OffloadOptions
+from p4ct.offload.policy_change import PolicyChange
 from p4ct.offload.readings import refresh
 from p4ct.offload.reconcile import Drift, reconcile
+from p4ct.offload.record import Leaving
 from p4ct.packet import build
 from p4ct.packet.checksum import checksum, l4_checksum
 from p4ct.packet.parse import Packet, parse
@@ -526,6 +528,18 @@ class World:
             self.switch.now = self.now
             finish(run_rounds(self.manager, self.switch, self.clock))
         raise AssertionError("the rounds never end")
+
+    def change_policy(self, policy: str) -> list[Leaving]:
+        """Replace the policy and judge every record, with nothing in between."""
+        change = self.pipeline.replace(self.flows(policy), self.now)
+        return self.carry_out(PolicyChange(self.manager, change))
+
+    def carry_out(self, change: PolicyChange) -> list[Leaving]:
+        """All steps of a change; what has to leave."""
+        leaving: list[Leaving] = []
+        while not change.done:
+            leaving += change.step(self.now)
+        return leaving
 
     def refresh(self) -> None:
         finish(refresh(self.manager, self.switch, self.clock))

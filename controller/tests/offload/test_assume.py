@@ -266,8 +266,7 @@ def test_a_policy_change_meets_an_answer_that_waits(world: World) -> None:
     tcp.send("vm1", SYN)
     world.delivered.clear()
     tcp.send("ext", SYN | ACK)
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
-    world.manager.policy_changed(world.now)
+    world.change_policy(DENY_ALL)
     world.rounds()
     assert world.delivered == []
     assert world.slow_path.drops["policy changed while the packet was held"] == 1

@@ -56,8 +56,7 @@ def gone_calls(world: World) -> list[int]:
 
 
 def deny(world: World) -> None:
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
-    world.manager.policy_changed(world.now)
+    world.change_policy(DENY_ALL)
 
 
 def test_an_entry_that_stays_is_not_reported_gone(world: World) -> None:

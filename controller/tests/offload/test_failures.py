@@ -117,8 +117,7 @@ def test_policy_that_changes_while_the_entries_are_being_written(world: World) -
     def change(_: object) -> None:
         if not changed:
             changed.append(True)
-            world.pipeline.replace(world.flows(DENY_ALL), world.now)
-            world.manager.policy_changed(world.now)
+            world.change_policy(DENY_ALL)
 
     world.switch.between = change
     world.rounds()
@@ -132,8 +131,7 @@ def test_a_packet_held_for_a_removal_is_not_sent_under_a_new_policy(world: World
     world.auto_round = False
     world.delivered.clear()
     tcp.send("ext", FIN | ACK)
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
-    world.manager.policy_changed(world.now)
+    world.change_policy(DENY_ALL)
     world.rounds()
     assert world.delivered == []
     assert world.slow_path.drops == {"policy changed while the packet was held": 1}
@@ -142,11 +140,9 @@ def test_a_packet_held_for_a_removal_is_not_sent_under_a_new_policy(world: World
 def test_policy_change_cuts_only_what_is_denied_now(world: World) -> None:
     Tcp(world, sport=1).offload()
     kept = Tcp(world, sport=2, v6=True).offload()
-    world.pipeline.replace(
-        world.flows(POLICY.replace("table=0,priority=50,ip,actions=ct(zone=1,table=1)\n", "")),
-        world.now,
+    leaving = world.change_policy(
+        POLICY.replace("table=0,priority=50,ip,actions=ct(zone=1,table=1)\n", "")
     )
-    leaving = world.manager.policy_changed(world.now)
     assert len(leaving) == 1
     world.rounds()
     assert {key.version for key in world.switch.ct} == {6}

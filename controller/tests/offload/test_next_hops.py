@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from p4ct.eswitch.enums import VlanOp
 from p4ct.offload.next_hops import NextHopKey, keys_of, next_hop_row, rewrites
+from p4ct.offload.policy_change import PolicyChange
 from p4ct.packet import build
 from p4ct.pipeline.ports import PortError, PortTable, Vport, Vxlan
 
@@ -81,8 +82,11 @@ def test_a_policy_change_after_a_move_keeps_what_is_still_allowed() -> None:
     learn(world)
     tcp = Tcp(world).offload()
     move(world, 3, 4)
-    world.pipeline.add(world.flows("table=1,priority=95,udp,actions=drop"), world.now)
-    assert world.manager.policy_changed(world.now) == []
+    change = world.pipeline.add(
+        world.flows("table=1,priority=95,ct_mark=5,actions=drop"), world.now
+    )
+    assert world.carry_out(PolicyChange(world.manager, change)) == []
+    assert world.manager.policy.decided == 1
     assert tcp.send("vm1", ACK, b"still") == "hardware"
 
 

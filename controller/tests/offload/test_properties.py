@@ -237,8 +237,7 @@ def test_fail_safe(
     driver = Driver(world)
     for step in before:
         driver.step(step)
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
-    world.manager.policy_changed(world.now)
+    world.change_policy(DENY_ALL)
     world.rounds()
     world.delivered.clear()
     for step in after:

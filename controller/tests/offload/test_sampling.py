@@ -289,8 +289,7 @@ def test_a_policy_change_ends_what_it_denies_and_not_the_turns_of_the_others() -
     box.offload(0)
     box.later(9.0)  # its end is noted for the next step but one
     world = box.world
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
-    box.manager.policy_changed(world.now)
+    world.change_policy(DENY_ALL)
     world.rounds()
     assert world.switch.empty
     box.later(20.0)

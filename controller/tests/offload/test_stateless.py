@@ -152,9 +152,8 @@ def test_a_second_tag_is_in_no_flow() -> None:
 def test_a_policy_change_removes_all_and_waits() -> None:
     world = made()
     prove(world)
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
     gone: list[int] = []
-    leaving = world.manager.policy_changed(world.now)
+    leaving = world.change_policy(DENY_ALL)
     assert len(leaving) == 1
     leaving[0].on_gone.append(lambda: gone.append(1))
     world.rounds()
@@ -171,8 +170,7 @@ def test_a_policy_change_while_it_is_written() -> None:
 
     def meanwhile(op: object) -> None:
         if isinstance(op, Insert) and not changed:
-            world.pipeline.replace(world.flows(DENY_ALL), world.now)
-            changed.extend(world.manager.policy_changed(world.now))
+            changed.extend(world.change_policy(DENY_ALL))
 
     world.switch.between = meanwhile
     prove(world)
@@ -336,8 +334,7 @@ def carry_out(world: World, steps: list[tuple[object, ...]]) -> None:
                 for _ in range(times):
                     world.packet(frame_of(kind, source, sport, dport), vport(source))
             case ("policy", int(number)):
-                world.pipeline.replace(world.flows(POLICIES[number]), world.now)
-                world.manager.policy_changed(world.now)
+                world.change_policy(POLICIES[number])
                 world.rounds()
             case ("idle",):
                 world.later(11.0)
@@ -368,8 +365,7 @@ def test_invariants(first: int, steps: list[tuple[object, ...]]) -> None:
     assert [f.n_packets + f.hw_packets for f in on.pipeline.flows] == [
         f.n_packets for f in off.pipeline.flows
     ]
-    on.pipeline.replace(on.flows(DENY_ALL), on.now)
-    on.manager.policy_changed(on.now)
+    on.change_policy(DENY_ALL)
     on.rounds()
     assert on.switch.empty
     assert len(on.manager.next_hops) == len(on.manager.paths) == 0

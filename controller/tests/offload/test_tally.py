@@ -40,8 +40,7 @@ def test_counts_are_right_after_every_step(
         if number != len(steps) // 2:
             continue
         if event == "policy":
-            world.pipeline.replace(world.flows(DENY_ALL), world.now)
-            world.manager.policy_changed(world.now)
+            world.change_policy(DENY_ALL)
             world.rounds()
             world.pipeline.replace(world.flows(POLICY), world.now)
         elif event == "reconcile":

@@ -124,8 +124,7 @@ def carry_out(world: World, tcp: Tcp, steps: list[tuple[Any, ...]]) -> None:
             case ("forged", str(source), bool(sequence)):
                 forged(tcp, source, 500_000 * sequence, 500_000 * (not sequence))
             case ("policy",):
-                world.pipeline.replace(world.flows(POLICY), world.now)
-                world.manager.policy_changed(world.now)
+                world.change_policy(POLICY)
                 world.rounds()
             case _:
                 give_up(world)
@@ -293,8 +292,7 @@ def test_a_packet_that_brings_no_window_is_let_through() -> None:
 def test_a_policy_that_denies_still_cuts() -> None:
     world = made()
     tcp = Tcp(world).offload()
-    world.pipeline.replace(world.flows(DENY_ALL), world.now)
-    world.manager.policy_changed(world.now)
+    world.change_policy(DENY_ALL)
     world.rounds()
     world.delivered.clear()
     tcp.send("vm1", ACK, b"denied")

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which decisions a change of the policy can have touched.
+
+Deciding a record again costs two passages through the pipeline.  Most changes touch few records,
+and that is cheaper to see: a decision stands if every flow that the packet hit is still there, and
+no flow that was added could win one of its lookups.  That is asked once for each list of flows that
+records have in common; an added flow that could win a lookup of such a list is compared with each
+record's own addresses and ports.
+
+The argument holds because entries stand for packets that differ only where no lookup looked: what
+holds for one of them holds for all.  Whatever is not certain counts as touched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+from p4ct.conntrack import CtState
+from p4ct.offload.record import Half, Record
+from p4ct.pipeline.actions import Ct, CtClear, GotoTable, InPort, Normal, Output, Resubmit
+from p4ct.pipeline.execute import FlowChange
+from p4ct.pipeline.fields import Field
+from p4ct.pipeline.flow import Flow
+from p4ct.pipeline.match import Match
+
+__all__ = ["MAX_COMPARED", "PolicyHistory"]
+
+REMEMBERED = 16
+"""Changes back to which a decision can be judged by what was changed since."""
+MAX_COMPARED = 32
+"""Added flows that are compared with each record; with more, deciding again is cheaper."""
+
+Path = tuple[Flow, ...]
+#: What no packet of an established connection is.
+_NEVER = int(CtState.NEW | CtState.INV)
+
+
+class PolicyHistory:
+    """The last changes of a policy, and what they can have touched."""
+
+    def __init__(self) -> None:
+        #: The version that each change led to, in order and without a gap.
+        self._changes: deque[tuple[int, FlowChange]] = deque(maxlen=REMEMBERED)
+        #: (path, version of the decision) -> see `_suspects`.
+        self._known: dict[tuple[Path, int], tuple[Flow, ...] | None] = {}
+
+    def add(self, version: int, change: FlowChange) -> None:
+        """The policy has changed, to this version."""
+        if self._changes and self._changes[-1][0] != version - 1:
+            self._changes.clear()
+        self._changes.append((version, change))
+        self._known.clear()
+
+    def touched(self, record: Record, version: int) -> bool:
+        """Could the policy of `version` decide a record otherwise than its own did?"""
+        if not self._changes or self._changes[-1][0] != version:
+            return True
+        if not all(member.connection.seen_reply for member in record.members):
+            return True  # its packets may be +new
+        for half in record.halves:
+            key = half.flows, record.policy_version
+            if key not in self._known:
+                self._known[key] = self._suspects(*key)
+            suspects = self._known[key]
+            if suspects is None or any(_may_match(flow.match, half) for flow in suspects):
+                return True
+        return False
+
+    def _suspects(self, path: Path, since: int) -> tuple[Flow, ...] | None:
+        """Flows added since that could win a lookup of this path; None: it is touched anyway."""
+        if self._changes[0][0] > since + 1:
+            return None  # nobody knows any more what has changed
+        changes = [change for version, change in self._changes if version > since]
+        removed = {flow for change in changes for flow in change.removed}
+        if not removed.isdisjoint(path):
+            return None
+        walk = _walk(path)
+        suspects = [
+            flow for change in changes for flow in change.added if _may_win(flow, path, walk)
+        ]
+        if suspects and (walk.rewrites or len(suspects) > MAX_COMPARED):
+            return None
+        return tuple(suspects)
+
+
+class _Walk(NamedTuple):
+    """What the actions of a path's flows say of its lookups."""
+
+    found: dict[int, bool]
+    """Each table that was looked up: every lookup there hit a flow."""
+    rewrites: bool
+    """A lookup may have seen another packet than the one that came in."""
+
+
+def _walk(path: Path) -> _Walk:
+    lookups, rewrites = Counter({0: 1}), False
+    for flow in path:
+        for action in flow.actions:
+            match action:
+                case Resubmit(port, table):
+                    lookups[flow.table if table is None else table] += 1
+                    rewrites |= port is not None
+                case GotoTable(table):
+                    lookups[table] += 1
+                case Ct():
+                    if action.table is not None:
+                        lookups[action.table] += 1
+                    rewrites |= action.nat
+                case Output() | InPort() | Normal() | CtClear():
+                    pass
+                case _:
+                    rewrites = True
+    hits = Counter(flow.table for flow in path)
+    return _Walk({table: hits[table] == number for table, number in lookups.items()}, rewrites)
+
+
+def _may_win(added: Flow, path: Path, walk: _Walk) -> bool:
+    found = walk.found.get(added.table)
+    state = added.match.get(Field.CT_STATE)
+    if found is None or (state is not None and state.value & _NEVER):
+        return False
+    return not found or any(
+        # Of the same priority it may be looked at, and ask for a field that entries do not match.
+        flow.table == added.table
+        and added.priority >= flow.priority
+        and not _disjoint(added.match, flow.match)
+        for flow in path
+    )
+
+
+def _disjoint(one: Match, other: Match) -> bool:
+    """No packet matches both."""
+    for term in one.terms:
+        theirs = other.get(term.field)
+        if theirs is not None and (term.value ^ theirs.value) & term.mask & theirs.mask:
+            return True
+    return False
+
+
+def _may_match(match: Match, half: Half) -> bool:
+    """False if what the half's entry matches is not what `match` asks for."""
+    for term in match.terms:
+        value = _value(half, term.field)
+        if value is not None and value & term.mask != term.value:
+            return False
+    return True
+
+
+def _value(half: Half, field: Field) -> int | None:
+    """What all packets of an entry have there, if it is known."""
+    match field:
+        case Field.IN_PORT:
+            return half.l2.vport
+        case Field.DL_SRC:
+            return int.from_bytes(half.l2.eth_src, "big")
+        case Field.DL_DST:
+            return int.from_bytes(half.l2.eth_dst, "big")
+        case Field.DL_TYPE:
+            return 0x0800 if half.version == 4 else 0x86DD
+        case Field.NW_PROTO:
+            return half.proto
+        case Field.NW_SRC | Field.IPV6_SRC:
+            return int.from_bytes(half.src, "big")
+        case Field.NW_DST | Field.IPV6_DST:
+            return int.from_bytes(half.dst, "big")
+        case Field.TP_SRC | Field.TP_DST if half.proto in (6, 17):
+            return half.sport if field is Field.TP_SRC else half.dport
+        case _:
+            return None
