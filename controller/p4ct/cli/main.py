@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from p4ct.cli import show
+from p4ct.cli.checkout import doctor, shell
 from p4ct.cli.client import BadInput
 from p4ct.cli.common import CONTEXT, WHY_HELP, ask, json_option, show_answer
 from p4ct.cli.conntrack import conntrack
@@ -99,6 +100,8 @@ def status(socket: Path, as_json: bool) -> None:
 
 
 main.add_command(top)
+main.add_command(doctor)
+main.add_command(shell)
 main.add_command(conntrack)
 
 
