@@ -28,8 +28,8 @@ __all__ = ["MetricsServer"]
 log = logging.getLogger("p4ct.metrics")
 
 PATH = "/metrics"
-READ_TIMEOUT = 10.0
-"""Seconds that a client may take to send its request."""
+CLIENT_TIMEOUT = 10.0
+"""Seconds that a client may take to send its request, and then to take the answer."""
 MAX_HEAD = 16384
 """Bytes of a request."""
 MAX_CLIENTS = 16
@@ -100,10 +100,15 @@ class MetricsServer:
                 answer = _answer(HTTPStatus.SERVICE_UNAVAILABLE, b"too many clients\n")
             else:
                 answer = await self._answer_to(reader)
+            # With this limit `drain` waits until everything has gone.
+            writer.transport.set_write_buffer_limits(high=0)
             writer.write(answer)
-            await writer.drain()
-        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # the client did not wait, or said nothing
+            async with asyncio.timeout(CLIENT_TIMEOUT):
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client did not wait
+        except TimeoutError:
+            writer.transport.abort()  # it said nothing, or takes nothing
         except asyncio.CancelledError:
             pass  # the controller stops
         finally:
@@ -113,7 +118,7 @@ class MetricsServer:
 
     async def _answer_to(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            async with asyncio.timeout(READ_TIMEOUT):
+            async with asyncio.timeout(CLIENT_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             return _answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"the request is too long\n")

@@ -197,7 +197,7 @@ def test_head_has_no_body(tmp_path: Path) -> None:
 
 
 def test_silent_and_vanishing_clients_disturb_nobody(tmp_path: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(metrics_server, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(metrics_server, "CLIENT_TIMEOUT", 0.2)
 
     async def main() -> None:
         async with serving(controller_of(write_config(tmp_path))) as server:
@@ -213,6 +213,25 @@ def test_silent_and_vanishing_clients_disturb_nobody(tmp_path: Path, monkeypatch
 
     asyncio.run(main())
     assert not caplog.records
+
+
+def test_a_client_that_takes_nothing_is_sent_away(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(metrics_server, "CLIENT_TIMEOUT", 0.2)
+
+    async def main() -> None:
+        async with serving(controller_of(write_config(tmp_path))) as server:
+
+            async def much(_: str) -> tuple[bytes, str]:
+                return bytes(50_000_000), "text/plain"
+
+            monkeypatch.setattr(server, "text", much)
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            await until(lambda: server._clients, "it is heard")
+            await until(lambda: not server._clients, "it is sent away")
+            client.close()
+
+    asyncio.run(main())
 
 
 def test_more_clients_than_there_is_room_for(tmp_path: Path, monkeypatch) -> None:
