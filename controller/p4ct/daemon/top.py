@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from p4ct.conntrack.format import protocol_name
@@ -20,7 +21,7 @@ from p4ct.pipeline.ports import PortTable
 if TYPE_CHECKING:
     from p4ct.daemon.controller import Controller
 
-__all__ = ["Look", "compare", "look", "watch"]
+__all__ = ["watch"]
 
 Json = dict[str, Any]
 Key = tuple[int, int]
@@ -32,15 +33,22 @@ POLICER = "POLICER_"
 
 
 @dataclass(slots=True)
-class Look:
+class _Look:
     """One look: when (seconds of the controller's clock), its totals, and each record's counts."""
 
     time: float
     status: Json
-    #: (packets, bytes) of both directions, as far as read from the switch.
-    counts: dict[Key, tuple[int, int]]
-    #: Records by the key that they have in `counts`.
-    records: dict[Key, Record]
+    #: Packets and bytes of both directions, as far as read from the switch, and the record.
+    counts: dict[Key, tuple[int, int, Record]] = field(default_factory=dict[Key, Any])
+
+
+@dataclass(slots=True)
+class _Moved:
+    """What records forwarded between two looks: (packets, bytes), of the busiest and by zone."""
+
+    busiest: list[tuple[int, int, Record]] = field(default_factory=list[Any])
+    packets: Counter[int] = field(default_factory=Counter[int])
+    octets: Counter[int] = field(default_factory=Counter[int])
 
 
 async def watch(
@@ -50,29 +58,47 @@ async def watch(
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Json:
     """Look, wait, look again; the answer is what changed, with the `most` busiest of each list."""
-    before = await look(controller)
+    before = await _look(controller)
     await wait(seconds)
-    after = await look(controller)
-    answer = compare(before, after, controller.config.ports, most)
+    after = await _look(controller)
+    moved = await _moved(before, after, most)
+    answer = _compare(before, after, moved, controller.config.ports, most)
     return {"time": round(time.time(), 3), **answer}
 
 
-async def look(controller: Controller) -> Look:
+async def _look(controller: Controller) -> _Look:
     """The totals of now; reads the switch. Packets get their turn in between."""
     fresh = await controller.refresh()
     now = controller.clock()
-    found = Look(now, await views.status(controller, fresh), {}, {})
+    found = _Look(now, await views.status(controller, fresh))
     for number, record in enumerate(list(controller.manager.records.values()), 1):
         (packets, octets), (more, more_octets) = record.last
         key = record.index, record.generation
-        found.counts[key] = packets + more, octets + more_octets
-        found.records[key] = record
+        found.counts[key] = packets + more, octets + more_octets, record
         if number % PORTION == 0:
             await asyncio.sleep(0)
     return found
 
 
-def compare(before: Look, after: Look, ports: PortTable, most: int) -> Json:
+async def _moved(before: _Look, after: _Look, most: int) -> _Moved:
+    """What the records of the second look forwarded. Packets get their turn in between."""
+    moved = _Moved()
+    for number, (key, (packets, octets, record)) in enumerate(after.counts.items(), 1):
+        old_packets, old_octets, _ = before.counts.get(key, (0, 0, None))
+        if packets > old_packets:
+            gain = packets - old_packets, octets - old_octets
+            moved.busiest.append((*gain, record))
+            for zone in {member.connection.zone for member in record.members}:
+                moved.packets[zone] += gain[0]
+                moved.octets[zone] += gain[1]
+        if number % PORTION == 0:
+            moved.busiest = heapq.nlargest(most, moved.busiest, key=itemgetter(0, 1))
+            await asyncio.sleep(0)
+    moved.busiest = heapq.nlargest(most, moved.busiest, key=itemgetter(0, 1))
+    return moved
+
+
+def _compare(before: _Look, after: _Look, moved: _Moved, ports: PortTable, most: int) -> Json:
     """Rates a second between two looks, and what there is at the second."""
     seconds = max(after.time - before.time, 1e-9)
     old, new = before.status, after.status
@@ -86,7 +112,6 @@ def compare(before: Look, after: Look, ports: PortTable, most: int) -> Json:
 
     hardware, software = rate("packets", "fast_path"), rate("packets", "punted")
     forwarded = hardware + software
-    records = _record_rates(before, after, seconds)
     return {
         "seconds": round(seconds, 6),
         "target": new["target"],
@@ -113,8 +138,8 @@ def compare(before: Look, after: Look, ports: PortTable, most: int) -> Json:
             "total": new["connections"]["active"],
             "limit": new["connections"]["limit"],
         },
-        "busiest": _busiest(after, records, ports, most),
-        "zones": _zones(after, records, most),
+        "busiest": _busiest(moved, ports, seconds),
+        "zones": _zones(new["connections"]["by_zone"], moved, seconds, most),
         "vports": _vports(old["punts_by_vport"], new["punts_by_vport"], seconds, most),
         "reasons": _reasons(new["offload"]["not_offloaded"], most),
     }
@@ -138,25 +163,9 @@ def _drops(old: Json, new: Json, seconds: float) -> Json:
     return {"drops": _rate(others, seconds), "policer_drops": _rate(policer, seconds)}
 
 
-def _record_rates(before: Look, after: Look, seconds: float) -> dict[Key, tuple[float, float]]:
-    """Packets and bytes a second of each record that forwarded anything."""
-    rates: dict[Key, tuple[float, float]] = {}
-    for key, (packets, octets) in after.counts.items():
-        old_packets, old_octets = before.counts.get(key, (0, 0))
-        if packets > old_packets:
-            rates[key] = (
-                _rate(packets - old_packets, seconds),
-                _rate(octets - old_octets, seconds),
-            )
-    return rates
-
-
-def _busiest(
-    after: Look, rates: dict[Key, tuple[float, float]], ports: PortTable, most: int
-) -> list[Json]:
+def _busiest(moved: _Moved, ports: PortTable, seconds: float) -> list[Json]:
     result: list[Json] = []
-    for key, (packets, octets) in heapq.nlargest(most, rates.items(), key=lambda item: item[1]):
-        record = after.records[key]
+    for packets, octets, record in moved.busiest:
         half = record.halves[0]
         result.append(
             {
@@ -168,31 +177,24 @@ def _busiest(
                 "in_port": ports.name(half.l2.vport),
                 "output": ports.name(half.out_vport),
                 "zones": [member.connection.zone for member in record.members],
-                "packets": packets,
-                "bytes": octets,
+                "packets": _rate(packets, seconds),
+                "bytes": _rate(octets, seconds),
             }
         )
     return result
 
 
-def _zones(after: Look, rates: dict[Key, tuple[float, float]], most: int) -> list[Json]:
+def _zones(by_zone: dict[str, int], moved: _Moved, seconds: float, most: int) -> list[Json]:
     """By rate of hardware, then by connections; a packet counts in each zone that it passed."""
-    packets: dict[int, float] = defaultdict(float)
-    octets: dict[int, float] = defaultdict(float)
-    for key, (own_packets, own_octets) in rates.items():
-        for zone in {member.connection.zone for member in after.records[key].members}:
-            packets[zone] += own_packets
-            octets[zone] += own_octets
-    by_zone: dict[str, int] = after.status["connections"]["by_zone"]
     zones = heapq.nlargest(
-        most, by_zone, key=lambda zone: (packets[int(zone)], by_zone[zone], -int(zone))
+        most, by_zone, key=lambda zone: (moved.packets[int(zone)], by_zone[zone], -int(zone))
     )
     return [
         {
             "zone": int(zone),
             "connections": by_zone[zone],
-            "packets": round(packets[int(zone)], 3),
-            "bytes": round(octets[int(zone)], 3),
+            "packets": _rate(moved.packets[int(zone)], seconds),
+            "bytes": _rate(moved.octets[int(zone)], seconds),
         }
         for zone in zones
     ]
