@@ -15,6 +15,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from softswitch import compiler
@@ -24,8 +25,17 @@ from .packets import PROGRAMS, TESTS, Found, run
 REQUEST_PROGRAMS = ("eswitch", "l2", "selector")
 
 
-def fuzz_requests(count: int, seed: int, programs: tuple[str, ...] = REQUEST_PROGRAMS) -> str:
-    """Run requests.py with libasan in it; what it printed. Raises Found."""
+def _show(line: str) -> None:
+    print(line, end="", flush=True)
+
+
+def fuzz_requests(
+    count: int,
+    seed: int,
+    programs: tuple[str, ...] = REQUEST_PROGRAMS,
+    say: Callable[[str], None] = _show,
+) -> str:
+    """Run requests.py with libasan in it; what it printed, `say` gets each line. Raises Found."""
     library = subprocess.run(
         [compiler.find_compiler(), "-print-file-name=libasan.so"],
         capture_output=True,
@@ -40,11 +50,23 @@ def fuzz_requests(count: int, seed: int, programs: tuple[str, ...] = REQUEST_PRO
         environment["PYTHONPATH"] = str(TESTS.parent)
         words = ["--requests", str(count), "--seed", str(seed), "--current", str(current)]
         command = [sys.executable, "-m", "tests.fuzz.requests", *words, *programs]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
+        errors = Path(folder) / "errors"
+        lines: list[str] = []
+        with (
+            errors.open("wb") as file,
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=file, text=True
+            ) as process,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                say(line)
+        if process.returncode != 0:
             request = current.read_text() if current.exists() else "before the first request"
-            raise Found(f"exit code {done.returncode}\n{request}\n{done.stderr[-8000:]}")
-        return done.stdout
+            said = errors.read_text(errors="replace")[-8000:]
+            raise Found(f"exit code {process.returncode}\n{request}\n{said}")
+        return "".join(lines)
 
 
 def main() -> int:
@@ -60,7 +82,7 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as folder:
                 run(name, arguments.seed, arguments.packets // len(PROGRAMS), Path(folder))
         if arguments.requests:
-            print(fuzz_requests(arguments.requests, arguments.seed), end="", flush=True)
+            fuzz_requests(arguments.requests, arguments.seed)
     except Found as found:
         print(f"found with seed {arguments.seed}:\n{found}", file=sys.stderr)
         return 1

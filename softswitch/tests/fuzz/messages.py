@@ -23,6 +23,12 @@ LIMITS = {
 }
 
 
+def _is_message(field: FieldDescriptor) -> bool:
+    """A message, or a list of them, and not a map."""
+    kind = field.message_type
+    return kind is not None and not kind.GetOptions().map_entry
+
+
 class Requests:
     """Makes serialized requests for one program; the same seed makes the same ones."""
 
@@ -219,7 +225,7 @@ class Requests:
             field = self._rng.choice(children)
             child = getattr(message, field.name)
             if field.is_repeated:
-                if field.message_type.GetOptions().map_entry or not child:
+                if not _is_message(field) or not child:
                     return
                 child = self._rng.choice(list(child))
             message = child
@@ -229,7 +235,7 @@ class Requests:
             message.ClearField(self._rng.choice(present).name)
         elif present and kind < 0.5:
             field = self._rng.choice(present)
-            if field.is_repeated and field.message_type is not None:
+            if field.is_repeated and _is_message(field):
                 items = getattr(message, field.name)
                 items.add().CopyFrom(self._rng.choice(list(items)))
         elif message.DESCRIPTOR.fields:
