@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 Json = dict[str, Any]
-Key = tuple[int, int]
-"""Index and generation of a record."""
 
 PORTION = 2000
 """Records that are looked at before packets get their turn again."""
@@ -34,12 +32,19 @@ POLICER = "POLICER_"
 
 @dataclass(slots=True)
 class _Look:
-    """One look: when (seconds of the controller's clock), its totals, and each record's counts."""
+    """When (seconds of the controller's clock), the totals, and the records that there were."""
 
     time: float
     status: Json
-    #: Packets and bytes of both directions, as far as read from the switch, and the record.
-    counts: dict[Key, tuple[int, int, Record]] = field(default_factory=dict[Key, Any])
+    records: list[Record]
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What each record had forwarded, by `_key`: plain numbers, no work for the collector."""
+
+    packets: dict[int, int] = field(default_factory=dict[int, int])
+    octets: dict[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass(slots=True)
@@ -59,38 +64,50 @@ async def watch(
 ) -> Json:
     """Look, wait, look again; the answer is what changed, with the `most` busiest of each list."""
     before = await _look(controller)
+    counts = await _count(before.records)
     await wait(seconds)
     after = await _look(controller)
-    moved = await _moved(before, after, most)
+    moved = await _moved(counts, after.records, most)
     answer = _compare(before, after, moved, controller.config.ports, most)
     return {"time": round(time.time(), 3), **answer}
 
 
 async def _look(controller: Controller) -> _Look:
-    """The totals of now; reads the switch. Packets get their turn in between."""
+    """The totals of now; reads the switch."""
     fresh = await controller.refresh()
     now = controller.clock()
-    found = _Look(now, await views.status(controller, fresh))
-    for number, record in enumerate(list(controller.manager.records.values()), 1):
-        (packets, octets), (more, more_octets) = record.last
-        key = record.index, record.generation
-        found.counts[key] = packets + more, octets + more_octets, record
+    status = await views.status(controller, fresh)
+    return _Look(now, status, list(controller.manager.records.values()))
+
+
+def _key(record: Record) -> int:
+    return record.index << 32 | record.generation
+
+
+async def _count(records: list[Record]) -> _Counts:
+    """What they have forwarded so far. Packets get their turn in between."""
+    counts = _Counts()
+    for number, record in enumerate(records, 1):
+        key = _key(record)
+        counts.packets[key] = record.last[0][0] + record.last[1][0]
+        counts.octets[key] = record.last[0][1] + record.last[1][1]
         if number % PORTION == 0:
             await asyncio.sleep(0)
-    return found
+    return counts
 
 
-async def _moved(before: _Look, after: _Look, most: int) -> _Moved:
-    """What the records of the second look forwarded. Packets get their turn in between."""
+async def _moved(counts: _Counts, records: list[Record], most: int) -> _Moved:
+    """What these records have forwarded since. Packets get their turn in between."""
     moved = _Moved()
-    for number, (key, (packets, octets, record)) in enumerate(after.counts.items(), 1):
-        old_packets, old_octets, _ = before.counts.get(key, (0, 0, None))
-        if packets > old_packets:
-            gain = packets - old_packets, octets - old_octets
-            moved.busiest.append((*gain, record))
+    for number, record in enumerate(records, 1):
+        key = _key(record)
+        packets = record.last[0][0] + record.last[1][0] - counts.packets.get(key, 0)
+        if packets > 0:
+            octets = record.last[0][1] + record.last[1][1] - counts.octets.get(key, 0)
+            moved.busiest.append((packets, octets, record))
             for zone in {member.connection.zone for member in record.members}:
-                moved.packets[zone] += gain[0]
-                moved.octets[zone] += gain[1]
+                moved.packets[zone] += packets
+                moved.octets[zone] += octets
         if number % PORTION == 0:
             moved.busiest = heapq.nlargest(most, moved.busiest, key=itemgetter(0, 1))
             await asyncio.sleep(0)
