@@ -20,7 +20,7 @@ from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.ports import Vport
 from p4ct.pipeline.result import Result
 
-__all__ = ["SlowPath", "reason_name"]
+__all__ = ["SlowPath"]
 
 MAX_HELD = 4096
 """Packets that may wait for a removal; more are dropped and counted."""
@@ -44,7 +44,7 @@ class SlowPath:
         self.manager = manager
         self.wire = Wire(pipeline.ports, send, router or {})
         #: Punts by vport and the eswitch's reason, as numbers.
-        self.punts_by_vport: Counter[tuple[int, int]] = Counter()
+        self.punt_counts: Counter[tuple[int, int]] = Counter()
         self.punted = (0, 0)
         #: Packets dropped here, apart from the pipeline's own drops, by reason.
         self.drops = self.wire.drops
@@ -55,8 +55,19 @@ class SlowPath:
     def punts(self) -> Counter[str]:
         """Punts by the name of the eswitch's reason."""
         punts: Counter[str] = Counter()
-        for (_, reason), number in self.punts_by_vport.items():
-            punts[reason_name(reason)] += number
+        for (_, reason), number in self.punt_counts.items():
+            punts[_reason_name(reason)] += number
+        return punts
+
+    @property
+    def punts_by_vport(self) -> dict[str, dict[str, int]]:
+        """Punts by the names of vport and reason; "unknown" is what belongs to no vport."""
+        ports = self.pipeline.ports
+        punts: dict[str, dict[str, int]] = {}
+        for (vport, reason), number in self.punt_counts.items():
+            own = punts.setdefault(ports.name(vport) if vport in ports.by_id else "unknown", {})
+            name = _reason_name(reason)
+            own[name] = own.get(name, 0) + number
         return punts
 
     @property
@@ -66,7 +77,7 @@ class SlowPath:
 
     def punt(self, payload: bytes, info: PuntInfo, now: float) -> None:
         """Handle one packet-in."""
-        self.punts_by_vport[info.vport, info.reason] += 1
+        self.punt_counts[info.vport, info.reason] += 1
         self.punted = (self.punted[0] + 1, self.punted[1] + info.frame_length)
         received = self.wire.receive(payload, info)
         if received is None:
@@ -149,6 +160,6 @@ _AHEAD = frozenset({WindowVerdict.SEQ_ABOVE, WindowVerdict.ACK_ABOVE})
 _NAMES = {reason.value: reason.name for reason in PuntReason}
 
 
-def reason_name(reason: int) -> str:
+def _reason_name(reason: int) -> str:
     """Name of a punt reason, also of one that this controller does not know."""
     return _NAMES.get(reason, f"REASON_{reason}")

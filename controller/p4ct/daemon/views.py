@@ -14,7 +14,6 @@ from p4ct.conntrack.format import conntrack_line, protocol_name
 from p4ct.conntrack.format_dpctl import dpctl_tuple
 from p4ct.conntrack.limits import LIMITS
 from p4ct.conntrack.tcp_window import export_windows
-from p4ct.daemon.slow_path import reason_name
 from p4ct.daemon.sources import Source
 from p4ct.eswitch.entries import EswitchError, Masked
 from p4ct.offload.allocate import SharedRows
@@ -344,7 +343,7 @@ async def status(controller: Controller, fresh: bool) -> Json:
             },
         },
         "punts": dict(slow.punts),
-        "punts_by_vport": _punts_by_vport(controller),
+        "punts_by_vport": slow.punts_by_vport,
         "eswitch_punts": eswitch_punts,
         "drops": drops,
         "conntrack": dict(tracker.stats),
@@ -376,17 +375,6 @@ async def status(controller: Controller, fresh: bool) -> Json:
         "flows": len(controller.pipeline.flows),
         "p4runtime": _p4runtime(controller.switch.client),
     }
-
-
-def _punts_by_vport(controller: Controller) -> Json:
-    """Punts by name of the vport and reason; "unknown" is what belongs to no vport."""
-    ports = controller.config.ports
-    result: dict[str, dict[str, int]] = {}
-    for (vport, reason), number in controller.slow_path.punts_by_vport.items():
-        own = result.setdefault(ports.name(vport) if vport in ports.by_id else "unknown", {})
-        name = reason_name(reason)
-        own[name] = own.get(name, 0) + number
-    return result
 
 
 def _p4runtime(client: P4RuntimeClient) -> Json:

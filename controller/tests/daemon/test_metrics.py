@@ -60,8 +60,8 @@ def totals(tmp_path: Path, more: str = "") -> tuple[Any, Any]:
     async def main() -> tuple[Any, Any]:
         controller = controller_of(write_config(tmp_path, more=more))
         slow = controller.slow_path
-        slow.punts_by_vport.update({(1, int(PuntReason.MISS)): 3, (3, int(PuntReason.MISS)): 2})
-        slow.punts_by_vport.update({(0, int(PuntReason.UNKNOWN_VPORT)): 4, (7, 200): 1})
+        slow.punt_counts.update({(1, int(PuntReason.MISS)): 3, (3, int(PuntReason.MISS)): 2})
+        slow.punt_counts.update({(0, int(PuntReason.UNKNOWN_VPORT)): 4, (7, 200): 1})
         slow.punted = (10, 1000)
         controller.manager.forwarded = (90, 9000)
         controller.pipeline.drops["action drop"] = 6

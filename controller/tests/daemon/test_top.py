@@ -50,7 +50,7 @@ def test_rates_are_a_second(tmp_path: Path) -> None:
     def change(controller: Controller) -> None:
         slow, manager = controller.slow_path, controller.manager
         slow.punted = (30, 3000)
-        slow.punts_by_vport.update({(1, 2): 20, (1, 4): 6, (3, 2): 4})
+        slow.punt_counts.update({(1, 2): 20, (1, 4): 6, (3, 2): 4})
         slow.drops["packet-out queue full"] += 5
         controller.pipeline.drops["action drop"] += 7
         manager.forwarded = (970, 97000)
