@@ -46,7 +46,12 @@ def _read(path: Path) -> tuple[Config, ProgramFiles, list[Flow]]:
     flows: list[Flow] = []
     try:
         text = config.flows.read_text(encoding="utf-8")
-        flows = parse_flows(text, source=str(config.flows), ports=config.ports.numbers)
+        flows = parse_flows(
+            text,
+            source=str(config.flows),
+            ports=config.ports.numbers,
+            timeouts=config.timeouts.policies,
+        )
     except FlowSyntaxError as error:
         mistakes.append(str(error))
     except OSError as error:

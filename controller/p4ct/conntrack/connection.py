@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from enum import IntEnum
+from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -132,6 +133,8 @@ class Connection(Link):
 
     nat: ClassVar[int] = 0
     """What of its packets is translated: SNAT and DNAT of CtState. See `connection_class`."""
+    timeout_policy: ClassVar[str] = ""
+    """The timeouts that the flow which committed it named, empty for those of its zone."""
 
     __slots__ = (
         "assured",
@@ -327,24 +330,17 @@ class Connection(Link):
         return f"<Connection {self.id} zone={self.zone} {self.state_name} {self.original}>"
 
 
-class _SourceTranslated(Connection):
-    __slots__ = ()
-    nat = SNAT
+@cache
+def connection_class(nat: int, timeout_policy: str) -> type[Connection]:
+    """The class of connections with these bits of NAT and this timeout policy.
 
+    Both are one of a few values and never change: in the class they take no room in a connection.
+    """
+    if not nat and not timeout_policy:
+        return Connection
 
-class _TargetTranslated(Connection):
-    __slots__ = ()
-    nat = DNAT
+    class Particular(Connection):
+        __slots__ = ()
 
-
-class _BothTranslated(Connection):
-    __slots__ = ()
-    nat = SNAT | DNAT
-
-
-_CLASSES = {kind.nat: kind for kind in (_SourceTranslated, _TargetTranslated, _BothTranslated)}
-
-
-def connection_class(nat: int) -> type[Connection]:
-    """The class of connections with these bits of NAT: what is so few takes no room in others."""
-    return _CLASSES.get(nat, Connection)
+    Particular.nat, Particular.timeout_policy = nat, timeout_policy
+    return Particular

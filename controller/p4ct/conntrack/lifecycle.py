@@ -225,7 +225,7 @@ class Lifecycle:
             return
         timeout = self._state_timeout(conn)
         if conn.proto == PROTO_UDP and conn.seen_reply:
-            timeout = self.timeouts.for_zone(conn.zone).udp_stream
+            timeout = self.timeouts.of(conn.zone, conn.timeout_policy).udp_stream
         conn.timeout = timeout
         conn.expires = max(conn.expires, last_seen + timeout)
         self._wheel.cancel(conn)
@@ -265,6 +265,7 @@ class Lifecycle:
         mark: int,
         label: int,
         now: float,
+        timeout_policy: str = "",
     ) -> Connection:
         """Bring back a connection that was offloaded before a restart: replied, assured, liberal.
 
@@ -283,7 +284,8 @@ class Lifecycle:
             raise ValueError(f"{state!r} is no state of IP protocol {original.proto}")
         if self._connections.find(reply, zone) is not None:
             raise TupleTaken(f"a connection with {reply} is there already")
-        conn = self._new_connection(zone, original, reply, state, now, nat_bits(original, reply))
+        nat = nat_bits(original, reply)
+        conn = self._new_connection(zone, original, reply, state, now, nat, timeout_policy)
         conn.mark = mark
         conn.label = label
         conn.seen_reply, conn.assured = True, state is not TcpState.SYN_RECV
@@ -307,7 +309,9 @@ class Lifecycle:
             return False
         original, reply = saved.original, saved.reply
         nat = nat_bits(original, reply)
-        conn = self._new_connection(zone, original, reply, saved.state, now, nat)
+        conn = self._new_connection(
+            zone, original, reply, saved.state, now, nat, saved.timeout_policy
+        )
         conn.mark = saved.mark
         conn.label = saved.label
         conn.seen_reply, conn.assured = saved.seen_reply, saved.assured
@@ -334,10 +338,11 @@ class Lifecycle:
         state: ProtocolState,
         now: float,
         nat: int = 0,
+        timeout_policy: str = "",
     ) -> Connection:
         self._last_id += 1
         table = self._connections.table(zone, original.version, original.proto)
-        make = connection_class(nat)
+        make = connection_class(nat, timeout_policy)
         return make(self._last_id, table, original.key(), reply.key(), state, now)
 
     def _insert(self, conn: Connection, now: float) -> None:
@@ -404,7 +409,7 @@ class Lifecycle:
 
     def _state_timeout(self, conn: Connection) -> float:
         """Seconds that the state of the connection gives it."""
-        timeouts = self.timeouts.for_zone(conn.zone)
+        timeouts = self.timeouts.of(conn.zone, conn.timeout_policy)
         state = conn.protocol_state
         if isinstance(state, TcpState):
             return timeouts.tcp[state]

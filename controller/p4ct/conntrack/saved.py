@@ -30,6 +30,7 @@ class Saved(NamedTuple):
     seen_reply: bool
     packets: tuple[int, int]
     octets: tuple[int, int]
+    timeout_policy: str = ""
 
 
 def save(conn: Connection, now: float) -> Saved:
@@ -49,6 +50,7 @@ def save(conn: Connection, now: float) -> Saved:
         conn.seen_reply,
         (packets[0] + hw_packets[0], packets[1] + hw_packets[1]),
         (octets[0] + hw_octets[0], octets[1] + hw_octets[1]),
+        conn.timeout_policy,
     )
 
 

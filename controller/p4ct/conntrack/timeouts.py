@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Timeouts in seconds, with the defaults and names of Linux (nf_conntrack-sysctl), by zone."""
+"""Timeouts in seconds, with the defaults and names of Linux (nf_conntrack-sysctl), by zone
+and by the policy that a flow has given a connection."""
 
 from __future__ import annotations
 
@@ -13,9 +14,17 @@ def _no_zones() -> dict[int, Timeouts]:
     return {}
 
 
+def _no_policies() -> dict[str, Timeouts]:
+    return {}
+
+
+_NO_TIMEOUTS = frozenset({"zones", "policies", "special", "tcp", "sctp"})
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds; each must be above 0 (ValueError). `zones` holds whole replacements for a zone.
+    """Seconds; each must be above 0 (ValueError). `zones` holds whole replacements for a zone, and
+    `policies` those of connections that were committed with `timeout=NAME`.
 
     Field names are those of `net.netfilter.nf_conntrack_<proto>_timeout_<state>`. tcp_max_retrans
     applies from three retransmissions on and at a zero window, tcp_unacknowledged while data waits
@@ -49,6 +58,9 @@ class Timeouts:
     sctp_heartbeat_sent: float = 30
     generic: float = 600
     zones: Mapping[int, Timeouts] = field(default_factory=_no_zones)
+    policies: Mapping[str, Timeouts] = field(default_factory=_no_policies)
+    special: bool = field(init=False, repr=False, compare=False)
+    """There are zones or policies with timeouts of their own."""
     tcp: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """The TCP timeouts indexed by `TcpState`."""
     sctp: tuple[float, ...] = field(init=False, repr=False, compare=False)
@@ -56,8 +68,10 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if item.name not in ("zones", "tcp", "sctp") and not getattr(self, item.name) > 0:
-                value = getattr(self, item.name)
+            if item.name in _NO_TIMEOUTS:
+                continue
+            value = getattr(self, item.name)
+            if not value > 0:
                 raise ValueError(f"timeout {item.name} must be above 0 seconds, not {value}")
         by_state = (
             self.tcp_syn_sent,  # NONE is left with the first packet; never read
@@ -84,6 +98,7 @@ class Timeouts:
             self.sctp_heartbeat_sent,
         )
         object.__setattr__(self, "sctp", by_state)
+        object.__setattr__(self, "special", bool(self.zones or self.policies))
 
     def of_protocol(self, version: int, proto: int) -> float:
         """What a protocol without states of its own gives a connection that is no stream."""
@@ -99,7 +114,25 @@ class Timeouts:
         """The timeouts that hold in `zone`."""
         return self.zones.get(zone, self)
 
+    def of(self, zone: int, policy: str) -> Timeouts:
+        """Those of a connection in `zone` with this timeout policy (empty: none). A policy that is
+        not known any more, after a restart with another configuration, is none."""
+        if policy:
+            found = self.policies.get(policy)
+            if found is not None:
+                return found
+        return self.zones.get(zone, self)
+
+    def with_policy(self, name: str, **changes: float) -> Timeouts:
+        """A copy with a policy of this name; what it does not name is as outside of zones."""
+        policy = replace(self, zones={}, policies={}, **changes)
+        return replace(self, policies={**self.policies, name: policy})
+
     def with_zone(self, zone: int, **changes: float) -> Timeouts:
         """A copy in which `zone` has the named timeouts changed; TypeError for an unknown name."""
-        changed = replace(self.for_zone(zone), zones={}, **changes)
+        changed = replace(self.for_zone(zone), zones={}, policies={}, **changes)
         return replace(self, zones={**self.zones, zone: changed})
+
+
+TIMEOUTS = tuple(item.name for item in fields(Timeouts) if item.name not in _NO_TIMEOUTS)
+"""The names of all timeouts."""

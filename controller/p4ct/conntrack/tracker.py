@@ -218,13 +218,14 @@ class Tracker(Lifecycle):
         nat: NatRange | None = None,
         force: bool = False,
         alg: str = "",
+        timeout: str = "",
     ) -> Connection:
         """ct(commit): store the connection that `result`, from track of this packet, calls +new.
 
         The packet that creates a connection is counted in it. A result that has a connection is
         left alone; but with `force` one that was begun by the other side makes way, and the packet
         begins a new one, without mark and label. `nat`: what a new connection's packets become;
-        `alg`: its helper.
+        `alg`: its helper; `timeout`: the timeout policy that it has for good.
         Sets `connection` and the state of `result`. Raises ConntrackFull, NatExhausted and
         TupleTaken (the packet must be dropped), and ConntrackInvalid for +inv.
         """
@@ -243,7 +244,7 @@ class Tracker(Lifecycle):
         reply = target.reversed()
         bits = 0 if target is original else nat_bits(original, reply)
         unreplied = FlowState.UNREPLIED
-        conn = self._new_connection(result.zone, original, reply, unreplied, now, bits)
+        conn = self._new_connection(result.zone, original, reply, unreplied, now, bits, timeout)
         numbers = self._working.unpack(conn)
         begin_tracking(conn, pkt)
         verdict = self._run(conn, numbers, pkt, _ORIGINAL, now)
@@ -365,8 +366,8 @@ class Tracker(Lifecycle):
     ) -> Verdict:
         """The protocol's part: sets protocol_state, timeout and assured of the connection."""
         timeouts = self.timeouts
-        if timeouts.zones:
-            timeouts = timeouts.for_zone(conn.table.zone)
+        if timeouts.special:
+            timeouts = timeouts.of(conn.table.zone, conn.timeout_policy)
         tcp = numbers.tcp
         if tcp is not None:
             policy = self.tcp_policy

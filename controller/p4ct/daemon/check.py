@@ -16,6 +16,7 @@ import msgspec
 
 from p4ct.conntrack import Limits, Timeouts
 from p4ct.conntrack.limits import LIMITS
+from p4ct.conntrack.timeouts import TIMEOUTS
 from p4ct.daemon.config import (
     DEFAULT_POLICER,
     Config,
@@ -42,11 +43,11 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 LAST_PORT = 507
 """508 is the controller's barrier, 509 to 511 are the eswitch's recirculation, CPU and drop."""
+POLICY_NAME = re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,30}")
+"""A timeout policy: a word of the flow language, as long as nf_conntrack's may be."""
+POLICY_NAME_RULE = "a name has up to 31 letters, digits, '_', '.' and '-', and begins with a letter"
 LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path (sockaddr_un without its final 0)."""
-TIMEOUTS = tuple(
-    name for name in Timeouts.__dataclass_fields__ if name not in ("zones", "tcp", "sctp")
-)
 POLICER = tuple(item.name.lower() for item in PuntClass)
 
 _KINDS = {
@@ -220,7 +221,8 @@ class _Checker:
         return result
 
     def _numbers(self, name: str, found: Any) -> Any:
-        """`conntrack.timeouts`, `conntrack.limits`, or `conntrack.zone` with both for each zone."""
+        """`conntrack.timeouts`, `conntrack.limits`, `conntrack.zone` with both for each zone, or
+        `conntrack.timeout_policy` with timeouts for each name."""
         if not isinstance(found, dict):
             self._add(name, f"must be a table, not {_kind(found)}")
             return {}
@@ -230,8 +232,14 @@ class _Checker:
                 if not re.fullmatch("[0-9]{1,5}", zone) or int(zone) > 65535:
                     self._add(f"{name}.{zone}", "a zone is a number from 0 to 65535")
             return {z: self._numbers(f"{name}.{z}", t) for z, t in table.items()}
+        if name == "conntrack.timeout_policy":
+            for policy in table:
+                if not POLICY_NAME.fullmatch(policy):
+                    self._add(f"{name}.{policy}", POLICY_NAME_RULE)
+            return {p: self._numbers(f"{name}.{p}", t) for p, t in table.items()}
         names = {"conntrack.timeouts": TIMEOUTS, "conntrack.limits": LIMITS}
-        self._keys(name, table, names.get(name, TIMEOUTS + LIMITS))
+        timeouts_only = name.startswith("conntrack.timeout_policy.")
+        self._keys(name, table, names.get(name, TIMEOUTS if timeouts_only else TIMEOUTS + LIMITS))
         for key, value in table.items():
             if key in LIMITS:
                 if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -269,6 +277,8 @@ class _Checker:
         result = replace(Timeouts(), **cast("Table", section.timeouts))
         for zone, table in section.zone.items():
             result = result.with_zone(int(zone), **_only(table, TIMEOUTS))
+        for name, table in section.timeout_policy.items():
+            result = result.with_policy(name, **table)
         return result
 
     def _limits(self, section: Conntrack | None) -> Limits:

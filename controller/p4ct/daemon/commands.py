@@ -337,7 +337,10 @@ async def _select(controller: Controller, arguments: Filter) -> list[Connection]
 def _parse(controller: Controller, arguments: Text) -> list[Flow]:
     try:
         return parse_flows(
-            arguments.text, source=arguments.source, ports=controller.config.ports.numbers
+            arguments.text,
+            source=arguments.source,
+            ports=controller.config.ports.numbers,
+            timeouts=controller.config.timeouts.policies,
         )
     except FlowSyntaxError as error:
         raise CommandError(str(error)) from None

@@ -93,7 +93,8 @@ class Fragments(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The connection tracker. `timeouts`: names as in the nf_conntrack sysctls; `limits`: what
-    `Limits` says of its fields, 0 for none; `zone.N`: those of both that differ in a zone.
+    `Limits` says of its fields, 0 for none; `zone.N`: those of both that differ in a zone;
+    `timeout_policy.NAME`: timeouts of the connections that a flow gives this name.
     `max_unreplied` 0: half of `max_connections`.
     """
 
@@ -108,6 +109,7 @@ class Conntrack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     timeouts: dict[str, float] = {}
     limits: dict[str, int] = {}
     zone: dict[str, dict[str, float]] = {}
+    timeout_policy: dict[str, dict[str, float]] = {}
 
 
 class Policer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 from p4ct.conntrack import Tracker
 from p4ct.conntrack.limits import LIMITS
-from p4ct.daemon.check import TIMEOUTS
+from p4ct.conntrack.timeouts import TIMEOUTS
 
 __all__ = ["SettingError", "change", "settings"]
 

@@ -51,7 +51,8 @@ class Side(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """One connection. timeout and age: seconds; label: a number as text, for it has 128 bits."""
+    """One connection. timeout and age: seconds; label: a number as text, for it has 128 bits;
+    timeout_policy: one that is not configured here is none."""
 
     zone: int
     proto: int
@@ -64,6 +65,7 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True):
     label: str
     original: Side
     reply: Side
+    timeout_policy: str = ""
 
 
 class Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,6 +92,7 @@ def export(conn: Connection, now: float) -> dict[str, Any]:
         "label": f"{saved.label:#x}",
         "original": _side(saved, 0),
         "reply": _side(saved, 1),
+        "timeout_policy": saved.timeout_policy,
     }
 
 
@@ -179,6 +182,7 @@ def _saved(entry: Entry) -> Saved:
         entry.seen_reply,
         (sides[0].packets, sides[1].packets),
         (sides[0].bytes, sides[1].bytes),
+        entry.timeout_policy,
     )
 
 

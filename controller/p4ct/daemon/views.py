@@ -60,6 +60,7 @@ def connection(conn: Connection, now: float) -> Json:
         "mark": conn.mark,
         "label": f"{conn.label:#x}",
         "helper": conn.helper,
+        "timeout_policy": conn.timeout_policy,
         "original": _tuple(conn, conn.original, 0),
         "reply": _tuple(conn, conn.reply, 1),
         "hw": {

@@ -21,13 +21,13 @@ def idle_timeout(members: Iterable[Member], options: OffloadOptions, tracker: Tr
         proto = connection.proto
         if proto == TCP:
             # Not what it has at this moment: unacknowledged data shortens that for a while.
-            timeouts = tracker.timeouts.for_zone(connection.zone).tcp
+            timeouts = tracker.timeouts.of(connection.zone, connection.timeout_policy)
             state = TcpState.SYN_RECV if is_assumed(connection) else TcpState.ESTABLISHED
-            limit = min(options.tcp_timeout, timeouts[state])
+            limit = min(options.tcp_timeout, timeouts.tcp[state])
         elif proto == UDP:
             # Replied and going on: conntrack would make it a stream, had it seen the packets.
-            stream = tracker.timeouts.for_zone(connection.zone).udp_stream
-            limit = min(options.udp_timeout, stream)
+            timeouts = tracker.timeouts.of(connection.zone, connection.timeout_policy)
+            limit = min(options.udp_timeout, timeouts.udp_stream)
         else:
             limit = min(options.icmp_timeout, connection.timeout)
         result = min(result, limit)

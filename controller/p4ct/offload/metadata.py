@@ -22,7 +22,8 @@ Label = bytes
 
 
 class MemberMetadata(msgspec.Struct, frozen=True, array_like=True):
-    """One connection: zone, tuples, state, mark, label, and what software counted before.
+    """One connection: zone, tuples, state, mark, label, what software counted before, and the name
+    of its timeouts.
 
     NAT is in the tuples: the reply is not the mirror of the original. The label has 16 bytes,
     because MessagePack has no integers of 128 bits.
@@ -37,6 +38,7 @@ class MemberMetadata(msgspec.Struct, frozen=True, array_like=True):
     flipped: bool
     packets: tuple[int, int]
     bytes: tuple[int, int]
+    timeout_policy: str = ""
 
 
 class EntryMetadata(msgspec.Struct, frozen=True, array_like=True):
@@ -65,6 +67,7 @@ def encode(record: Record) -> bytes:
             flipped=member.flipped,
             packets=(member.connection.packets[0], member.connection.packets[1]),
             bytes=(member.connection.bytes[0], member.connection.bytes[1]),
+            timeout_policy=member.connection.timeout_policy,
         )
         for member in record.members
     )

@@ -259,6 +259,7 @@ def _restore(manager: OffloadManager, member: MemberMetadata, now: float) -> Mem
             member.mark,
             int.from_bytes(member.label, "big"),
             now,
+            member.timeout_policy,
         )
     except (ConntrackFull, TupleTaken):
         return None

@@ -29,6 +29,7 @@ class ConntrackAccess(Protocol):
         nat: NatRange | None = None,
         force: bool = False,
         alg: str = "",
+        timeout: str = "",
     ) -> Connection | None:
         """Stores a new connection; an existing one stays, unless `force` replaces it."""
         ...
@@ -83,6 +84,7 @@ class PeekConntrack:
         nat: NatRange | None = None,
         force: bool = False,
         alg: str = "",
+        timeout: str = "",
     ) -> Connection | None:
         """`Tracker.preview`: the connection if there is one already; a new one is not stored."""
         return self._tracker.preview(result, pkt, now, nat=nat, force=force)

@@ -101,6 +101,7 @@ class Ct(msgspec.Struct, frozen=True):
         replaced by one that this packet begins.
     nat: translate the packet as its connection says; `nat_range`: what a new connection gets.
     alg: the helper of a new connection, "ftp" or "tftp"; empty for none.
+    timeout: the timeout policy of a new connection; empty for that of its zone.
     writes: of `exec(…)`, to ct_mark and ct_label of the connection.
     """
 
@@ -112,6 +113,7 @@ class Ct(msgspec.Struct, frozen=True):
     nat_range: NatRange | None = None
     writes: tuple[SetField | Move, ...] = ()
     alg: str = ""
+    timeout: str = ""
 
 
 class CtClear(msgspec.Struct, frozen=True):
@@ -230,6 +232,8 @@ def _format_ct(action: Ct) -> str:
         parts.append(f"exec({','.join(format_action(write) for write in action.writes)})")
     if action.alg:
         parts.append(f"alg={action.alg}")
+    if action.timeout:
+        parts.append(f"timeout={action.timeout}")
     return f"ct({','.join(parts)})"
 
 

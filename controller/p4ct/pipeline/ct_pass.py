@@ -91,6 +91,7 @@ class CtPass:
                 nat=action.nat_range,
                 force=action.force,
                 alg=action.alg,
+                timeout=action.timeout,
             )
         except ConntrackFull as full:
             raise CtDrop(f"ct(commit): {full.what}") from None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from p4ct.pipeline import vocabulary as words
 from p4ct.pipeline.actions import (
@@ -48,8 +48,11 @@ def second_tag() -> ValueProblem:
 class ActionParser:
     """Reads the action list of one flow; errors go to the error list."""
 
-    def __init__(self, ports: Mapping[str, int], errors: LineErrors) -> None:
+    def __init__(
+        self, ports: Mapping[str, int], errors: LineErrors, timeouts: Collection[str]
+    ) -> None:
         self._ports = ports
+        self._timeouts = timeouts
         self._errors = errors
         self.ct_tokens: list[tuple[Token, Ct]] = []
         """The ct actions, for checks against the match."""
@@ -234,7 +237,7 @@ class ActionParser:
         return parse_uint(text, 0, MAX_TABLE, what="table")
 
     def _ct(self, token: Token) -> Action:
-        action = parse_ct(token)
+        action = parse_ct(token, self._timeouts)
         self.ct_tokens.append((token, action))
         fields = [action.zone.field] if isinstance(action.zone, Subfield) else []
         fields += [write.source.field for write in action.writes if isinstance(write, Move)]

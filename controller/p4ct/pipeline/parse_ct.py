@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from p4ct.conntrack.helping import HELPERS
@@ -19,11 +20,16 @@ from p4ct.pipeline.values import parse_uint
 __all__ = ["parse_ct"]
 
 _FLAGS = frozenset({"commit", "force"})
-_EXAMPLES = {"exec": "exec(set_field:VALUE->ct_mark)", "alg": "alg=ftp or alg=tftp"}
+_EXAMPLES = {
+    "exec": "exec(set_field:VALUE->ct_mark)",
+    "alg": "alg=ftp or alg=tftp",
+    "timeout": "timeout=NAME",
+}
 
 
-def parse_ct(token: Token) -> Ct:
-    """The action; raises ValueProblem (offset from the start of the token's value)."""
+def parse_ct(token: Token, timeouts: Collection[str]) -> Ct:
+    """The action; `timeouts` are the policies that there are. Raises ValueProblem (offset from the
+    start of the token's value)."""
     if token.delimiter not in ("", "("):
         raise ValueProblem("ct takes its arguments in parentheses", "write ct(…)")
     given: dict[str, Any] = {}
@@ -37,7 +43,7 @@ def parse_ct(token: Token) -> Ct:
             )
         places[part.name] = part
         try:
-            given |= _argument(part)
+            given |= _argument(part, timeouts)
         except ValueProblem as problem:
             raise within(part, problem) from None
     action = Ct(**given)
@@ -47,6 +53,7 @@ def parse_ct(token: Token) -> Ct:
             ("exec", bool(action.writes)),
             ("nat", action.nat_range is not None),
             ("alg", bool(action.alg)),
+            ("timeout", bool(action.timeout)),
         ):
             if needs:
                 part = places[name]
@@ -62,7 +69,7 @@ def parse_ct(token: Token) -> Ct:
     return action
 
 
-def _argument(part: Token) -> dict[str, Any]:
+def _argument(part: Token, timeouts: Collection[str]) -> dict[str, Any]:
     """The members of Ct that one argument sets; a problem's offset is from the value's start."""
     name, value = part.name, part.value
     if name in _FLAGS:
@@ -73,7 +80,7 @@ def _argument(part: Token) -> dict[str, Any]:
         if part.delimiter not in ("", "("):
             raise ValueProblem("nat takes its arguments in parentheses", "write nat(…)")
         return {"nat": True, "nat_range": parse_nat(value or "")}
-    if name in ("zone", "table", "exec", "alg"):
+    if name in ("zone", "table", "exec", "alg", "timeout"):
         if not value:
             example = _EXAMPLES.get(name, f"{name}=NUMBER")
             raise ValueProblem(f"ct argument {name!r} needs a value", f"write {example}")
@@ -81,13 +88,9 @@ def _argument(part: Token) -> dict[str, Any]:
             return {"table": parse_uint(value, 0, MAX_TABLE, what="table")}
         if name == "alg":
             return {"alg": _alg(value)}
+        if name == "timeout":
+            return {"timeout": _timeout(value, timeouts)}
         return {"zone": _zone(value)} if name == "zone" else {"writes": _exec(value)}
-    if name in words.UNSUPPORTED_CT_ARGUMENTS:
-        raise _at_name(
-            part,
-            f"ct argument {name!r} is not supported yet",
-            "it is a valid OVS argument, but not one of this version",
-        )
     raise _at_name(part, f"unknown ct argument {name!r}", nearest(name, words.CT_ARGUMENTS))
 
 
@@ -100,6 +103,17 @@ def _at_name(part: Token, message: str, hint: str) -> ValueProblem:
 def _alg(text: str) -> str:
     if text not in HELPERS:
         raise ValueProblem(f"unknown helper {text!r}", nearest(text, HELPERS), length=len(text))
+    return text
+
+
+def _timeout(text: str, timeouts: Collection[str]) -> str:
+    if text not in timeouts:
+        hint = "write [conntrack.timeout_policy.NAME] with its timeouts into the configuration"
+        raise ValueProblem(
+            f"there is no timeout policy {text!r}",
+            nearest(text, timeouts) if timeouts else hint,
+            length=len(text),
+        )
     return text
 
 

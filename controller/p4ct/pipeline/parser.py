@@ -8,7 +8,7 @@ a ct_state that cannot occur, an empty action list, an unknown vport: each is an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from p4ct.pipeline import vocabulary as words
@@ -63,10 +63,17 @@ class _Head:
         return default if found is None else found[0]
 
 
-def parse_flows(text: str, *, source: str = "flows", ports: Mapping[str, int]) -> list[Flow]:
+def parse_flows(
+    text: str,
+    *,
+    source: str = "flows",
+    ports: Mapping[str, int],
+    timeouts: Collection[str] = (),
+) -> list[Flow]:
     """The flows of a text, in its order.
 
-    `ports` maps vport names to ids. Raises FlowSyntaxError, which lists every error of the text.
+    `ports` maps vport names to ids; `timeouts` are the names of timeout policies. Raises
+    FlowSyntaxError, which lists every error of the text.
     """
     flows: list[Flow] = []
     errors: list[FlowSyntaxError] = []
@@ -76,7 +83,7 @@ def parse_flows(text: str, *, source: str = "flows", ports: Mapping[str, int]) -
         end = raw.find("#")
         body_end = len(raw) if end < 0 else end
         if raw[:body_end].strip():
-            flow = _parse_line(raw, body_end, ports, line)
+            flow = _parse_line(raw, body_end, ports, timeouts, line)
             if flow is not None and (first := slots.setdefault(flow.slot, number)) != number:
                 line.add(
                     1,
@@ -127,7 +134,9 @@ def _raise(errors: list[FlowSyntaxError]) -> None:
         raise errors[0]
 
 
-def _parse_line(text: str, end: int, ports: Mapping[str, int], line: LineErrors) -> Flow | None:
+def _parse_line(
+    text: str, end: int, ports: Mapping[str, int], timeouts: Collection[str], line: LineErrors
+) -> Flow | None:
     parser = MatchParser(ports, line)
     head = _parse_head(text, end, parser, line)
     match = parser.finish()
@@ -136,7 +145,7 @@ def _parse_line(text: str, end: int, ports: Mapping[str, int], line: LineErrors)
         line.add(token.column, token.text, "a new flow's cookie takes no mask", "remove the mask")
     actions: tuple[Action, ...] = ()
     if head.actions is not None:
-        reader = ActionParser(ports, line)
+        reader = ActionParser(ports, line, timeouts)
         try:
             actions = reader.parse(text, head.actions.value_start, end)
         except ValueProblem as problem:

@@ -230,5 +230,4 @@ UNSUPPORTED_ACTIONS = _names(
     "delete all flood local table none any"
 )
 
-CT_ARGUMENTS = frozenset({"commit", "force", "zone", "table", "nat", "exec", "alg"})
-UNSUPPORTED_CT_ARGUMENTS = frozenset({"timeout"})
+CT_ARGUMENTS = frozenset({"commit", "force", "zone", "table", "nat", "exec", "alg", "timeout"})

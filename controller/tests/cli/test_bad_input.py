@@ -114,6 +114,19 @@ def test_a_vport_that_is_not_configured(tmp_path: Path) -> None:
     assert "vm1" in err, "the names that there are"
 
 
+def test_a_timeout_policy_that_is_not_configured(tmp_path: Path) -> None:
+    more = "[conntrack.timeout_policy.dns]\nudp = 5\n"
+    policy = "ip,actions=ct(commit,timeout=dns),vm1\n"
+    assert (
+        p4ct("check-config", write_config(tmp_path, more=more, policy=policy), cwd=tmp_path)[0] == 0
+    )
+    path = write_config(tmp_path, more=more, policy=policy.replace("dns", "dsn"))
+    code, _, err = p4ct("check-config", path, cwd=tmp_path)
+    assert code == 2
+    assert err.startswith(f"{tmp_path}/policy.flows:1:30: there is no timeout policy 'dsn'")
+    assert "did you mean 'dns'?" in err
+
+
 def edit(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     def apply(folder: Path) -> Path:
         path = write_config(folder)

@@ -173,6 +173,15 @@ format = "json"
          "conntrack.limits.udp: unknown key; valid: connections, unreplied, per_source"),
         ("[conntrack.zone.1]\nconnections = -1", "connections = -1",
          "conntrack.zone.1.connections: must be a whole number, 0 for no limit"),
+        ("[conntrack.timeout_policy.short]\nupd = 5", "upd = 5",
+         "conntrack.timeout_policy.short.upd: unknown key; did you mean 'udp'?"),
+        ("[conntrack.timeout_policy.short]\nudp = 0", "udp = 0",
+         "conntrack.timeout_policy.short.udp: must be above 0 seconds and finite, not 0"),
+        ("[conntrack.timeout_policy.short]\ngre_strem = 5", "gre_strem = 5",
+         "conntrack.timeout_policy.short.gre_strem: unknown key; did you mean 'gre_stream'?"),
+        ("[conntrack.timeout_policy.9short]\nudp = 5", "[conntrack.timeout_policy.9short]",
+         "conntrack.timeout_policy.9short: a name has up to 31 letters, digits, '_', '.' and '-', "
+         "and begins with a letter"),
         ("[policer.mis]\nrate = 1\nburst = 1", "[policer.mis]",
          "policer.mis: unknown key; did you mean 'miss'?"),
         ("[policer.miss]\nrate = 1", "[policer.miss]", "policer.miss.burst: missing"),
@@ -395,6 +404,14 @@ def test_router_addresses(tmp_path: Path) -> None:
         f"{first}: pipeline.router_address_v4: not an IPv4 or IPv6 address: '10.0.0.300'",
         f"{first + 1}: pipeline.router_address_v6: '10.0.0.1' is not an IPv6 address",
     ]
+
+
+def test_timeout_policies_are_words_for_flows(tmp_path: Path) -> None:
+    more = "[conntrack.timeouts]\nudp = 7\n[conntrack.timeout_policy.dns]\nudp_stream = 8\n"
+    config = load(write_config(tmp_path, more=more))
+    assert config.timeouts.policies.keys() == {"dns"}
+    mine = config.timeouts.of(0, "dns")
+    assert (mine.udp, mine.udp_stream, mine.icmp) == (7, 8, 30)
 
 
 def test_limits_of_zones(tmp_path: Path) -> None:

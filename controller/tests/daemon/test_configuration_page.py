@@ -12,7 +12,8 @@ from typing import Any, Literal, cast, get_args, get_origin
 import msgspec
 from p4ct.conntrack import Timeouts
 from p4ct.conntrack.limits import LIMITS
-from p4ct.daemon.check import LAST_PORT, TIMEOUTS, load
+from p4ct.conntrack.timeouts import TIMEOUTS
+from p4ct.daemon.check import LAST_PORT, load
 from p4ct.daemon.config import DEFAULT_POLICER, File
 from p4ct.pipeline.parser import parse_flows
 from p4ct.pipeline.ports import Vport, Vxlan

@@ -61,6 +61,7 @@ def test_connection() -> None:
         "offloaded": "bool",
         "offload_reason": "str",
         "helper": "str",
+        "timeout_policy": "str",
         "line": "str",
     }
     assert seen["original"]["src"] == "10.0.0.1"

@@ -490,7 +490,12 @@ class World:
         self.auto_round = True
 
     def flows(self, text: str) -> Any:
-        return parse_flows(text, source="policy", ports=self.ports.numbers)
+        return parse_flows(
+            text,
+            source="policy",
+            ports=self.ports.numbers,
+            timeouts=self.tracker.timeouts.policies,
+        )
 
     def _event(self, event: Event, connection: Connection, now: float) -> None:
         if event is Event.DESTROY:

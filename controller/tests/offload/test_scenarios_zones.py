@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from p4ct.conntrack import Limits, Timeouts
 
+from .model import World
 from .scripts import play
 
 #: From vm1 connections may begin, from outside come their answers only.
@@ -371,6 +372,35 @@ def test_label() -> None:
 
 
 # -- timeouts ------------------------------------------------------------------------------
+
+
+def test_timeouts_of_a_policy() -> None:
+    """A connection keeps those that its flow named; the entries of one end no later."""
+    commit = "ct(commit,zone=1)"
+    assert commit in ONE_WAY
+    flows = ONE_WAY.replace(commit, "ct(commit,zone=1,timeout=short)")
+    flows += "table=0,priority=40000,udp,in_port=vm2,actions=ct(commit,zone=1),ext\n"
+    timeouts = Timeouts().with_zone(1, udp=20).with_policy("short", udp=3, udp_stream=7)
+    on = play(
+        flows,
+        f"""
+        vm1: udp {THERE} -> ext
+        vm2: udp 10.0.0.2,1000 > 10.0.0.3,80 -> ext
+        wait 4
+        count zone=1 = 1
+        wait 17
+        count = 0
+        vm1: udp {THERE} -> ext
+        ext: udp {BACK} -> vm1
+        vm1: udp {THERE} -> ext
+        """,
+        timeouts=timeouts,
+    )
+    assert {entry.idle_timeout_ns for entry in on.world.switch.ct.values()} == {7 * 10**9}
+    again = World(policy=flows, ports=on.world.ports, switch=on.world.switch, timeouts=timeouts)
+    assert again.reconcile().kept == 1
+    (connection,) = again.connections()
+    assert (connection.timeout_policy, connection.timeout) == ("short", 3)
 
 
 def test_timeouts_of_a_zone() -> None:

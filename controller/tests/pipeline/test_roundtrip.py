@@ -213,6 +213,7 @@ def cts(draw: st.DrawFn, dl_type: int | None) -> Ct:
         draw(st.none() | tables),
         force=commit and draw(st.booleans()),
         alg=draw(st.sampled_from(["", "ftp", "tftp"])) if commit else "",
+        timeout=draw(st.sampled_from(["", "short", "a.b-c_9"])) if commit else "",
         nat=nat,
         nat_range=draw(st.none() | nats(size)) if nat and commit else None,
         writes=tuple(draw(st.lists(writes, max_size=3))) if commit else (),
@@ -258,7 +259,7 @@ def flows(draw: st.DrawFn) -> Flow:
 @given(flow=flows(), named=st.booleans())
 def test_round_trip(flow: Flow, named: bool) -> None:
     text = flow_line(flow, 12.5, NAMES.__getitem__ if named else str)
-    (again,) = parse_flows(text, ports=PORTS)
+    (again,) = parse_flows(text, ports=PORTS, timeouts=["short", "a.b-c_9"])
     assert again.rule == flow.rule, text
 
 

@@ -7,7 +7,6 @@ import pytest
 from p4ct.pipeline import FlowSyntaxError, parse_flows, parse_selector
 from p4ct.pipeline.vocabulary import (
     UNSUPPORTED_ACTIONS,
-    UNSUPPORTED_CT_ARGUMENTS,
     UNSUPPORTED_MATCHES,
     UNSUPPORTED_OPTIONS,
 )
@@ -238,12 +237,29 @@ def test_known_but_unsupported_action(name: str) -> None:
     assert (caught.value.column, caught.value.token) == (9, name)
 
 
-@pytest.mark.parametrize("name", sorted(UNSUPPORTED_CT_ARGUMENTS))
-def test_known_but_unsupported_ct_argument(name: str) -> None:
-    text = f"ip,actions=ct(commit,{name}=ftp)"
-    with pytest.raises(FlowSyntaxError, match="not supported yet") as caught:
-        parse_flows(text, ports=PORTS)
-    assert caught.value.column == text.index(name) + 1
+@pytest.mark.parametrize(
+    ("marked", "message", "hint"),
+    [
+        ("ct(commit,timeout=^shrot)", "no timeout policy 'shrot'", "did you mean 'short'?"),
+        ("ct(commit,timeout=^x)", "no timeout policy 'x'", "valid names: long, short"),
+        ("ct(commit,^timeout)", "'timeout' needs a value", "write timeout=NAME"),
+        ("ct(^timeout=short,table=1)", "with commit only", "add commit"),
+        ("ct(commit,timeout=short,^timeout=long)", "given twice", ""),
+    ],
+)
+def test_timeout_policies(marked: str, message: str, hint: str) -> None:
+    text = f"ip,actions={marked.replace('^', '')}"
+    with pytest.raises(FlowSyntaxError) as caught:
+        parse_flows(text, ports=PORTS, timeouts={"short", "long"})
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.column == len("ip,actions=") + marked.index("^") + 1
+
+
+def test_no_timeout_policies_at_all() -> None:
+    with pytest.raises(FlowSyntaxError) as caught:
+        parse_flows("ip,actions=ct(commit,timeout=short)", ports=PORTS)
+    assert "[conntrack.timeout_policy.NAME]" in caught.value.hint
 
 
 def test_all_errors_of_a_text_in_order() -> None:
