@@ -28,6 +28,7 @@ from p4ct.offload.reconcile import reconcile
 from p4ct.offload.record import Record
 from p4ct.offload.sampling import Sampler
 from p4ct.p4runtime.errors import TargetError
+from p4ct.pace import Pace
 from p4ct.pipeline.execute import Pipeline
 from p4ct.pipeline.flow import Flow
 
@@ -46,6 +47,8 @@ RETRY_FIRST, RETRY_LAST = 0.2, 5.0
 STOP_TIMEOUT = 2.0
 """Seconds to finish what was begun when the controller is stopped."""
 STANDING_BY = "standing by until it is gone"
+EARLY_PER_STEP = 25
+"""Punts that waited, handled before others have their turn."""
 MAX_EARLY = 4096
 """Punts that may wait for the first reconciliation; more are dropped and counted."""
 
@@ -184,8 +187,9 @@ class Controller:
         await self.switch.client.close()
         async with self.turn:
             outcome = await self.switch.open()
-            drift = await reconcile(self.manager, self.switch.eswitch, self.clock)
-            self._take_early()
+            drift = await reconcile(
+                self.manager, self.switch.eswitch, self.clock, Pace(), self._take_early
+            )
             self.in_step = self.switch.ready = True
         self._wake.set()  # what came up meanwhile
         log.info("switch ready: program %s, %s", outcome, drift)
@@ -239,7 +243,8 @@ class Controller:
                     if not self.switch.ready:
                         return  # the next session begins with a reconciliation
                     await self.switch.repair_vports()
-                    drift = await reconcile(self.manager, self.switch.eswitch, self.clock)
+                    eswitch = self.switch.eswitch
+                    drift = await reconcile(self.manager, eswitch, self.clock, Pace())
                     self.in_step = True
                 log.warning("reconciled: %s", drift)
             except EswitchError as error:
@@ -318,23 +323,30 @@ class Controller:
 
     def _punt(self, payload: bytes, info: PuntInfo) -> None:
         if self._early is None:
-            try:
-                self.slow_path.punt(payload, info, self.clock())
-            except Exception:
-                # A defect of ours must cost this packet only, and be seen without filling the log.
-                drops = self.slow_path.drops
-                drops["internal error"] += 1
-                if drops["internal error"].bit_count() == 1:
-                    log.exception("packet dropped (%d so far): %r", drops["internal error"], info)
+            self._handle(payload, info)
         elif len(self._early) < MAX_EARLY:
             self._early.append((payload, info))
         else:
             self.slow_path.drops["too many punts before the switch was ready"] += 1
 
-    def _take_early(self) -> None:
-        early, self._early = self._early, None
-        for payload, info in early or ():
-            self._punt(payload, info)
+    def _handle(self, payload: bytes, info: PuntInfo) -> None:
+        try:
+            self.slow_path.punt(payload, info, self.clock())
+        except Exception:
+            # A defect of ours must cost this packet only, and be seen without filling the log.
+            drops = self.slow_path.drops
+            drops["internal error"] += 1
+            if drops["internal error"].bit_count() == 1:
+                log.exception("packet dropped (%d so far): %r", drops["internal error"], info)
+
+    async def _take_early(self) -> None:
+        """Every connection that has entries is known; what comes meanwhile queues behind."""
+        pace = Pace()
+        while self._early:
+            for _ in range(min(EARLY_PER_STEP, len(self._early))):
+                self._handle(*self._early.popleft())
+            await pace()
+        self._early = None
 
     def _idle(self, key: CtKey | FlowKey) -> None:
         self.manager.idle(key, self.clock())

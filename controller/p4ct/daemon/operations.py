@@ -16,10 +16,10 @@ from p4ct.conntrack import Connection, ConntrackFull
 from p4ct.conntrack.saved import Saved
 from p4ct.daemon.controller import Controller
 from p4ct.daemon.departure import Departure
-from p4ct.daemon.pace import Pace
 from p4ct.daemon.select import Selection
 from p4ct.eswitch.entries import EswitchError
 from p4ct.offload.policy_change import PolicyChange
+from p4ct.pace import Pace
 from p4ct.pipeline.execute import FlowChange
 from p4ct.pipeline.flow import Flow
 from p4ct.pipeline.parser import FlowSelector

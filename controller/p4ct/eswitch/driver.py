@@ -33,11 +33,14 @@ from p4ct.p4runtime.client import P4RuntimeClient
 from p4ct.p4runtime.errors import TargetError
 from p4ct.p4runtime.p4info import P4InfoIndex
 from p4ct.p4runtime.text import format_error
+from p4ct.pace import Pace
 
 T = TypeVar("T")
 
 _METER_VPORTS = 1024
 """Vports with cells in each half of the punt meter; four classes have theirs in each half."""
+_READ_PER_STEP = 256
+"""Entities that are decoded before others have their turn; about 10 microseconds each."""
 _WILDCARD_SHARE = 8
 """Cells are read one by one up to a counter's size divided by this, and all at once beyond."""
 
@@ -307,9 +310,13 @@ class Eswitch:
     ) -> None:
         if not entities:
             return
+        pace, number = Pace(), 0
         try:
             async for entity in self._client.read(entities):
                 use(entity)
+                number += 1
+                if number % _READ_PER_STEP == 0:
+                    await pace()
         except TargetError as error:
             raise EswitchError(error.code, str(error)) from None
         except (KeyError, ValueError) as error:

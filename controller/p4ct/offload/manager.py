@@ -76,6 +76,11 @@ class OffloadManager:
         self.to_retime: deque[Record] = deque()
         self.idle_reports: dict[CtKey, float] = {}
         self._ended: list[Record] = []
+        #: Manager and switch agree, or nothing is known of the switch yet. False while they are
+        #: reconciled: nothing is begun then.
+        self.settled = True
+        #: By index: records of entries that were found, and are not decided yet or may not stay.
+        self.claimed: dict[int, Record] = {}
         #: `on_gone` of records that were given up because the switch was lost.
         self.waiting: list[Callable[[], None]] = []
 
@@ -136,7 +141,7 @@ class OffloadManager:
         for move in result.learned:
             if move.old_port is not None:
                 self.mac_moved(move.vlan, move.mac)
-        if not result.ct and self.options.enabled:
+        if not result.ct and self.options.enabled and self.settled:
             self.stateless.consider(pkt, in_vport, result, now)
         connections = [v.connection for v in result.ct if v.connection is not None]
         changed = [v.connection for v in result.ct if v.connection is not None and v.changed]
@@ -210,6 +215,9 @@ class OffloadManager:
         halves = self.candidates.complete(candidate, connections)
         if isinstance(halves, str):
             self.tally.explain(connections, halves)
+            return
+        if not self.settled:
+            self.tally.explain(connections, reasons.UNSETTLED)
             return
         if not all(c.alive for c, _ in halves[0].visits):
             self.forget(candidate.connection)

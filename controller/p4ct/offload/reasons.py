@@ -29,6 +29,7 @@ __all__ = [
     "RESTORED",
     "SHARED",
     "UNPROVEN_FULL",
+    "UNSETTLED",
 ]
 
 DISABLED = "offload is switched off in the configuration"
@@ -53,3 +54,4 @@ SHARED = "its connection in another zone is part of other entries"
 UNPROVEN_FULL = "not established yet, and no room for more of these in the eswitch"
 GAVE_WAY = "the eswitch is full, made room for an established connection"
 ASK_COUNTERS = "a SYN/ACK of its initiator: the counters say whether it is established"
+UNSETTLED = "the switch is being read, to be decided after that"

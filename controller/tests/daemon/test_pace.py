@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from p4ct.daemon.departure import Departure
-from p4ct.daemon.pace import Pace
 from p4ct.offload.record import RecordState
+from p4ct.pace import Pace
 
 
 class Leaver:

@@ -97,8 +97,8 @@ DEFECTS = (
         "after a restart entries that the policy denies now are left where they are",
         "test_2_fail_safe.py::test_restart_with_a_policy_that_denies",
         "controller/p4ct/offload/reconcile.py",
-        "await _remove(manager, port, rejected, flows, strays, before, clock)",
-        "await _remove(manager, port, [], flows, strays, before, clock)",
+        "await _remove(manager, port, rejected, clock, pause)",
+        "await _remove(manager, port, [], clock, pause)",
     ),
     Defect(
         3,
