@@ -195,7 +195,7 @@ class Lifecycle:
     # --- offload ---------------------------------------------------------------------------
 
     def hold(self, conn: Connection, handle: object) -> None:
-        """Offload begins: from now on the timer does not destroy it, nor is it evicted.
+        """Offload begins: from now on the timer does not destroy it, nor is it evicted if answered.
 
         Both sides of a TCP connection turn liberal, and their windows are unknown until `release`;
         but not while they are watched (`TcpTrack.watched`).
@@ -205,7 +205,7 @@ class Lifecycle:
             raise ValueError(f"connection {conn.id} is gone; it cannot be offloaded")
         conn.offload = handle
         self._wheel.cancel(conn)
-        if conn.queue is not None:
+        if conn.queue is not None and conn.seen_reply:
             conn.queue.remove(conn)
         tcp = conn.tcp
         if tcp is not None and not tcp.watched:
@@ -216,9 +216,9 @@ class Lifecycle:
 
         last_seen: when hardware last forwarded a packet of it; a later packet seen in software
         counts too. If the timeout after it is past, the next `expire` takes the connection. TCP
-        sides whose windows were not watched stay liberal and learn them again, and a closed
-        connection may be reopened by a SYN (`flow_offload_fixup_tcp`); replied UDP gets the stream
-        timeout (`flow_offload_fixup_ct`).
+        sides whose windows were not watched stay liberal and learn them again
+        (`flow_offload_fixup_tcp`); whether a SYN reopens it is as if it had never been away, for
+        conntrack has seen each RST. Replied UDP gets the stream timeout (`flow_offload_fixup_ct`).
         """
         conn.offload = None
         if not conn.alive:
@@ -238,8 +238,6 @@ class Lifecycle:
                 tcp.watched = False
             else:
                 tcp.forget_windows()
-            if conn.protocol_state is TcpState.CLOSE:
-                tcp.sides[0].flags |= CLOSE_INIT
 
     def confirm(self, conn: Connection, now: float) -> None:
         """Packets of the original direction went by unseen since the SYN was answered.
@@ -396,7 +394,8 @@ class Lifecycle:
         zone, queue = conn.table.in_zone, conn.queue
         if queue is not None and (conn.assured or (queue is zone.unreplied and conn.seen_reply)):
             queue.remove(conn)
-            zone.enqueue(conn)
+            if conn.offload is None:
+                zone.enqueue(conn)
         if self.on_event is not None:
             self.on_event(Event.UPDATE, conn, now)
             if conn.assured and not was_assured:

@@ -117,7 +117,7 @@ def record(rec: Record, ports: PortTable, now: float) -> Json:
                 "dst": format_ip(half.dst),
                 "sport": half.sport,
                 "dport": half.dport,
-                "output": ports.name(half.out_vport),
+                "output": "controller" if rec.one_way and direction else ports.name(half.out_vport),
                 "path": rec.paths[direction].id if rec.paths is not None else 0,
                 "flows": [flow.id for flow in half.flows],
                 "packets": packets,

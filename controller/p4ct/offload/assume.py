@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mode assume-established: a record from the first answer on (docs/decisions/0025).
+"""Mode assume-established: a record from the second packet on (docs/decisions/0025).
 
 The direction of the answer is decided from it, as ever.  The other one is decided from a
 synthesised packet that continues the connection as seen so far: the ACK of the handshake, another
 datagram, another echo message.  If the pipeline cannot say what becomes of that for certain, the
 connection waits for the real one.
+
+If the second packet is no answer but one more of the same (not of TCP), the record has one entry
+that forwards, and the entry of the answers punts until there is one.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from p4ct.conntrack import Connection, Direction, Tracker
+from p4ct.conntrack import Connection, Direction, Tracker, Tuple
 from p4ct.conntrack.tcp_window import segment_end
 from p4ct.eswitch.entries import PuntInfo
 from p4ct.offload import reasons
 from p4ct.offload.allocate import IndexPool
-from p4ct.offload.decide import ACK, FLAGS, SYN_ACK, TCP, half_of, is_assumed, marks_of
+from p4ct.offload.decide import ACK, FLAGS, SYN_ACK, TCP, half_of, is_assumed, is_proven, marks_of
 from p4ct.offload.recheck import sample_packet
 from p4ct.offload.record import Half, L2Key, Record
 from p4ct.packet.parse import Packet
@@ -32,8 +35,9 @@ __all__ = [
     "is_current",
     "needs_counters",
     "note",
+    "one_way",
     "other_direction",
-    "still_assumed",
+    "unproven",
 ]
 
 SHARE = 4
@@ -101,6 +105,41 @@ def other_direction(
     return half
 
 
+def one_way(
+    pkt: Packet, in_vport: int, result: Result, pipeline: Pipeline, tracker: Tracker, now: float
+) -> tuple[Half, Half] | str | None:
+    """Both halves of a record for packets that nobody answers; why not; None: it is not that.
+
+    The packet is a real one of the original direction, and all that follow are decided as it was
+    until there is an answer. The entry of the answers punts: what conntrack and policy make of the
+    first one has to be known before anything follows. Where it will come from is a guess that may
+    be wrong, for without an entry it comes up as well; but nobody else may need that entry.
+    """
+    original = half_of(pkt, in_vport, result, pipeline.ports, unanswered=True)
+    if not isinstance(original, Half):
+        return original
+    out = result.packets[0]
+    if (out.eth_src[0] | out.eth_dst[0]) & 1:
+        return "a multicast MAC address"
+    back = Tuple(out.version, out.proto, out.src, out.dst, out.sport, out.dport).reversed()
+    reply = original._replace(
+        l2=L2Key(original.out_vport, out.eth_dst, out.eth_src),
+        src=back.src,
+        dst=back.dst,
+        sport=back.sport,
+        dport=back.dport,
+        out_vport=in_vport,
+        nat=None,
+        fdb=frozenset(),
+        visits=tuple((c, Direction(1 - direction)) for c, direction in original.visits),
+    )
+    answer = pipeline.process(sample_packet(reply), reply.l2.vport, now, ct=PeekConntrack(tracker))
+    own = {connection.id for connection, _ in original.visits}
+    if any(v.connection is None or v.connection.id not in own for v in answer.ct):
+        return reasons.DIRECTIONS_DIFFER
+    return original, reply
+
+
 def confirm(record: Record, gains: Sequence[tuple[int, int]], tracker: Tracker, now: float) -> None:
     """The entries have forwarded this much, (packets, bytes) by direction: what does it prove?
 
@@ -111,9 +150,9 @@ def confirm(record: Record, gains: Sequence[tuple[int, int]], tracker: Tracker, 
             tracker.confirm(member.connection, now)
 
 
-def still_assumed(record: Record) -> bool:
-    """Is there a connection in it that is not known to be established?"""
-    return any(is_assumed(member.connection) for member in record.members)
+def unproven(record: Record) -> bool:
+    """Is there a connection in it of which it is not known that both sides take part?"""
+    return not all(is_proven(member.connection) for member in record.members)
 
 
 def needs_counters(record: Record, info: PuntInfo, pkt: Packet) -> bool:
@@ -131,7 +170,7 @@ def needs_counters(record: Record, info: PuntInfo, pkt: Packet) -> bool:
 
 
 class Unproven:
-    """Records that stand for connections whose handshake is not known to be complete.
+    """Records of connections that nobody has answered, or without the end of the handshake.
 
     They are few, and give way to others, the newest first.
     """

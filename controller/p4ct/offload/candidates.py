@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from p4ct.conntrack import Connection, Tracker
 from p4ct.offload import reasons
-from p4ct.offload.assume import Seen, is_current, note, other_direction
+from p4ct.offload.assume import Seen, is_current, note, one_way, other_direction
 from p4ct.offload.decide import Mode, eligible, half_of, is_assumed, own_direction
 from p4ct.offload.options import OffloadOptions
 from p4ct.offload.pending import PendingQueue
@@ -37,6 +37,8 @@ class Candidate:
     halves: list[Half | None] = field(default_factory=lambda: [None, None])
     #: How packets of each direction came in, whatever they were (a SYN too).
     seen: list[Seen | None] = field(default_factory=lambda: [None, None])
+    #: Both halves, as long as nobody answers.
+    unanswered: tuple[Half, Half] | None = None
     #: What the other direction would do is not certain before it is seen: why; or empty.
     left_open: str = ""
 
@@ -85,8 +87,14 @@ class Candidates:
             candidate.halves[own_direction(half, primary)] = half
         if self._options.mode is Mode.ASSUME:
             note(candidate.seen, pkt, in_vport, result, primary)
+            candidate.unanswered = None
             if half is not None:
                 self._assume(candidate, pkt, half, now)
+            else:
+                pair = one_way(pkt, in_vport, result, self._pipeline, self._tracker, now)
+                if isinstance(pair, str):
+                    return f"{reasons.NOT_ESTABLISHED}: {pair}"
+                candidate.unanswered = pair
         return candidate
 
     def _assume(self, candidate: Candidate, pkt: Packet, half: Half, now: float) -> None:
@@ -105,6 +113,8 @@ class Candidates:
         self, candidate: Candidate, connections: Iterable[Connection]
     ) -> tuple[Half, Half] | str:
         """Both halves if nothing is missing; otherwise what is."""
+        if candidate.unanswered is not None:
+            return candidate.unanswered
         for connection in connections:
             if why := eligible(connection, self._options.mode):
                 return why

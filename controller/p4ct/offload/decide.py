@@ -28,6 +28,7 @@ __all__ = [
     "half_of",
     "is_assumed",
     "is_half_closed",
+    "is_proven",
     "marks_of",
     "must_leave",
 ]
@@ -50,13 +51,16 @@ class Mode(Enum):
 
     ASSURED = "assured"  # TCP established and assured, others once replied
     ESTABLISHED = "established"  # TCP established
-    ASSUME = "assume-established"  # TCP once its SYN is answered, others with the first reply
+    ASSUME = "assume-established"  # TCP once its SYN is answered, others with the second packet
 
 
-def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Half | str | None:
+def half_of(
+    pkt: Packet, in_vport: int, result: Result, ports: PortTable, *, unanswered: bool = False
+) -> Half | str | None:
     """The entry that this packet's result would make, or why there can be none.
 
     None: this packet is no basis for a decision (a SYN, a fragment), and nothing is wrong.
+    `unanswered`: one that nobody has answered is a basis, if it did not begin its connection.
     """
     visits = [
         (visit.connection, visit.result.direction)
@@ -73,8 +77,11 @@ def half_of(pkt: Packet, in_vport: int, result: Result, ports: PortTable) -> Hal
         return None
     if pkt.proto == TCP and pkt.flags & (SYN | ACK) == SYN:
         return None
-    if not all(_established(visit) for visit in result.ct if visit.connection is not None):
-        return None
+    for visit in result.ct:
+        if visit.connection is None or _established(visit):
+            continue
+        if not unanswered or pkt.proto == TCP or not _goes_on(visit):
+            return None
     if len(visits) != len(result.ct):
         return "it passes a zone that has no connection for it"
     if any(visit.changed for visit in result.ct):
@@ -115,6 +122,19 @@ def _is_echo(pkt: Packet) -> bool:
 def _established(visit: CtVisit) -> bool:
     state = visit.result.state
     return bool(state & CtState.EST) and not state & (CtState.NEW | CtState.INV)
+
+
+def _goes_on(visit: CtVisit) -> bool:
+    """A packet of the original direction, not the first and without an answer so far."""
+    state, connection = visit.result.state, visit.result.connection
+    if connection is None or visit.result.key or connection.seen_reply:
+        return False  # with a key it was unknown before its commit
+    return visit.result.direction is Direction.ORIGINAL and bool(state & CtState.NEW)
+
+
+def is_proven(connection: Connection) -> bool:
+    """Is it known that both sides take part?"""
+    return connection.seen_reply and not is_assumed(connection)
 
 
 def marks_of(visits: Iterable[tuple[Connection, Direction]]) -> tuple[tuple[int, int], ...]:

@@ -27,7 +27,8 @@ def idle_timeout(members: Iterable[Member], options: OffloadOptions, tracker: Tr
         elif proto == UDP:
             # Replied and going on: conntrack would make it a stream, had it seen the packets.
             timeouts = tracker.timeouts.of(connection.zone, connection.timeout_policy)
-            limit = min(options.udp_timeout, timeouts.udp_stream)
+            own = timeouts.udp_stream if connection.seen_reply else timeouts.udp
+            limit = min(options.udp_timeout, own)
         else:
             limit = min(options.icmp_timeout, connection.timeout)
         result = min(result, limit)

@@ -17,9 +17,9 @@ from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
 from p4ct.offload.ageing import Ageing
 from p4ct.offload.allocate import IndexPool, SharedRows
-from p4ct.offload.assume import Unproven, confirm, needs_counters, still_assumed
+from p4ct.offload.assume import Unproven, confirm, needs_counters, unproven
 from p4ct.offload.candidates import Candidate, Candidates
-from p4ct.offload.decide import Mode, is_assumed, is_half_closed, must_leave
+from p4ct.offload.decide import Mode, is_assumed, is_half_closed, is_proven, must_leave
 from p4ct.offload.dependents import Dependents
 from p4ct.offload.idle_timeout import idle_timeout
 from p4ct.offload.next_hops import NextHopKey
@@ -154,7 +154,11 @@ class OffloadManager:
             record = self.of_connection.get(connection.id)
             if record is None:
                 continue
-            if record.unproven and not still_assumed(record):
+            if record.one_way and connection.seen_reply:
+                # What follows the answer is +est: nothing may pass by what was decided before.
+                self.remove(record, reasons.ANSWERED)
+                at_once = True
+            elif record.unproven and not unproven(record):
                 self._proven(record)
             if must_leave(connection) and not (record.unproven and is_assumed(connection)):
                 self.remove(record, f"TCP {connection.state_name}")
@@ -170,6 +174,9 @@ class OffloadManager:
         elif known.state is not RecordState.LEAVING and result.outputs:
             # What policy drops says nothing about where the connection's stations are.
             self._watch(known, pkt, in_vport, result)
+        elif known.one_way:
+            # It has been answered: the first half of what comes next.
+            self.candidates.consider(pkt, in_vport, result, connections, now)
         # Only what changes the state of a connection waits; stragglers of a draining one go on.
         return ending if at_once or any(must_leave(c) for c in connections) else []
 
@@ -222,8 +229,8 @@ class OffloadManager:
         if not all(c.alive for c, _ in halves[0].visits):
             self.forget(candidate.connection)
             return
-        unproven = any(is_assumed(c) for c in connections)
-        if unproven and not self.unproven.room(self.pool, len(self.to_install)):
+        proven = all(is_proven(c) for c in connections)
+        if not proven and not self.unproven.room(self.pool, len(self.to_install)):
             self.tally.explain(connections, reasons.UNPROVEN_FULL)
             return
         taken = self.pool.take()
@@ -235,9 +242,10 @@ class OffloadManager:
             self.tally.explain(connections, full)
             return
         record = self._start(candidate, taken, halves)
-        if unproven:
+        if not proven:
             self.unproven.add(record)
-            self.begun = record
+            record.one_way = candidate.unanswered is not None
+            self.begun = None if record.one_way else record
 
     def _make_room(self) -> None:
         """An established connection waits: the newest record that stands for less gives way."""
@@ -376,7 +384,7 @@ class OffloadManager:
         gains = record.credit(cells, now)
         if self.options.mode is Mode.ASSUME:
             confirm(record, gains, self.tracker, now)
-            if record.unproven and not still_assumed(record):
+            if record.unproven and not unproven(record):
                 self._proven(record)
         for half, gain in zip(record.halves, gains, strict=True):
             packets, octets = packets + gain[0], octets + gain[1]
@@ -388,6 +396,13 @@ class OffloadManager:
                     connection = member.connection
                     connection.expires = max(connection.expires, now + connection.timeout)
         self.forwarded = (packets, octets)
+        if record.one_way and not self._knows_stations(record, now):
+            # Nobody behind there has spoken for so long that NORMAL floods again.
+            self.remove(record, reasons.MAC_MOVED)
+
+    def _knows_stations(self, record: Record, now: float) -> bool:
+        found = (self.pipeline.macs.lookup(*to, now) for half in record.halves for to in half.fdb)
+        return all(port is not None for port in found)
 
     def credit_paths(self, cells: Mapping[int, tuple[int, int]]) -> None:
         """Account a reading of path cells; what stateless flows forward is counted nowhere else."""

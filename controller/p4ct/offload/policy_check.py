@@ -53,6 +53,7 @@ class PolicyCheck:
             and self._mode is OnPolicyChange.KEEP
             # What was not in use yet has nothing to keep.
             and record.state is RecordState.ACTIVE
+            and not record.one_way
             and all(self._pipeline.has(flow) for half in record.halves for flow in half.flows)
         )
         record.cut = (

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "ANSWERED",
     "ASK_COUNTERS",
     "CLOSING",
     "DIRECTIONS_DIFFER",
@@ -55,3 +56,4 @@ UNPROVEN_FULL = "not established yet, and no room for more of these in the eswit
 GAVE_WAY = "the eswitch is full, made room for an established connection"
 ASK_COUNTERS = "a SYN/ACK of its initiator: the counters say whether it is established"
 UNSETTLED = "the switch is being read, to be decided after that"
+ANSWERED = "answered for the first time, to be decided again"

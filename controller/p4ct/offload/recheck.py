@@ -98,9 +98,12 @@ class Judgement(Enum):
 
 
 def judge(record: Record, pipeline: Pipeline, tracker: Tracker, now: float) -> Judgement:
-    """Decide both directions of a record again: same output, same flows, same zones?"""
-    found = Judgement.SAME
-    for half in record.halves:
+    """Decide both directions of a record again: same output, same flows, same zones?
+
+    One that nobody has answered has one direction, and begins anew with its next packet.
+    """
+    found = Judgement.OTHER if record.one_way else Judgement.SAME
+    for half in record.halves[:1] if record.one_way else record.halves:
         again = decide_again(half, pipeline, tracker, now)
         if isinstance(again, str) and again.startswith(reasons.POLICY_DROPS):
             return Judgement.DENIED

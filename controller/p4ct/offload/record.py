@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -102,6 +103,7 @@ class Record:
         "next_hop_ids",
         "on_gone",
         "on_settled",
+        "one_way",
         "paths",
         "policy_version",
         "read_at",
@@ -159,8 +161,10 @@ class Record:
         self.on_gone: list[Callable[[], None]] = []
         #: Called once when its entries forward, or when it is gone without that.
         self.on_settled: list[Callable[[], None]] = []
-        #: Its handshake is not known to be complete (`offload.unproven`).
+        #: It is not known that both sides take part (`offload.assume`).
         self.unproven = False
+        #: Nobody has answered: the entry of the reply direction punts.
+        self.one_way = False
 
     def settled(self) -> None:
         """Its entries forward now."""
@@ -175,9 +179,15 @@ class Record:
         return waiting
 
     def entry(self, direction: int, metadata: bytes) -> CtEntry:
-        """The forwarding entry of one direction."""
+        """The entry of one direction while the record is in use."""
         assert self.keys is not None
         assert self.paths is not None
+        if self.one_way and direction:
+            return replace(
+                self.drain_entry(direction),
+                idle_timeout_ns=int(self.timeout * 1e9),
+                metadata=metadata,
+            )
         return CtEntry(
             key=self.keys[direction],
             action=CtForward(

@@ -236,15 +236,31 @@ def test_full_of_assured_refuses_and_keeps_nothing(make_wire: Any) -> None:
     assert tracker.stats["full"] == 1
 
 
-def test_offloaded_unassured_is_not_evicted() -> None:
+@pytest.mark.parametrize("answered_first", [False, True])
+def test_offloaded_unassured_is_not_evicted_once_answered(answered_first: bool) -> None:
     tracker = Tracker(Timeouts(), max_connections=1)
     conn = commit(tracker, udp(1), 1.0)
+    answer = udp(53, 1, "10.0.0.2", "10.0.0.1")
+    if answered_first:
+        tracker.track(answer, 0, 1.0)
     tracker.hold(conn, object())
+    if not answered_first:
+        tracker.track(answer, 0, 1.0)
     with pytest.raises(ConntrackFull):
         commit(tracker, udp(2), 1.0)
     tracker.release(conn, 1.0, 1.0)
     commit(tracker, udp(2), 1.0)
     assert not conn.alive
+
+
+def test_offloaded_and_unanswered_makes_room_as_any() -> None:
+    tracker = Tracker(Timeouts(), max_connections=1)
+    conn = commit(tracker, udp(1), 1.0)
+    tracker.hold(conn, object())
+    commit(tracker, udp(2), 1.0)
+    assert not conn.alive
+    tracker.release(conn, 1.0, 1.0)  # late: changes nothing
+    assert len(tracker) == 1
 
 
 def test_limit_must_be_positive() -> None:

@@ -141,12 +141,19 @@ def test_ignored_syn_and_its_answer_resync_while_held(wire: Any) -> None:
     assert conn.state_name == "ESTABLISHED"
 
 
-def test_closed_by_rst_then_released_reopens_on_syn(wire: Any) -> None:
+@pytest.mark.parametrize("offloaded", [False, True])
+@pytest.mark.parametrize(("closer", "state"), [(REPLY, CtState.EST), (ORIG, CtState.NEW)])
+def test_closed_by_rst_a_syn_is_judged_as_without_offload(
+    wire: Any, offloaded: bool, closer: Direction, state: CtState
+) -> None:
+    """Only the side that sent the RST may begin anew; of the other its SYN is let through."""
     conn = wire.handshake()
-    wire.tracker.hold(conn, HANDLE)
-    wire.tcp(REPLY, "R")
-    wire.tracker.release(conn, wire.now, wire.now)
-    assert wire.tcp(ORIG, "S", seq=99).state == CtState.TRK | CtState.NEW
+    if offloaded:
+        wire.tracker.hold(conn, HANDLE)
+    wire.tcp(closer, "R")
+    if offloaded:
+        wire.tracker.release(conn, wire.now, wire.now)
+    assert wire.tcp(ORIG, "S", seq=99).state == CtState.TRK | state
 
 
 def test_removing_a_held_connection(wire: Any) -> None:

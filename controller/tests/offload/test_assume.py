@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mode assume-established: TCP from the SYN/ACK on, others from the first answer on."""
+"""Mode assume-established: TCP from the SYN/ACK on, others from the second packet on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from p4ct.conntrack import TcpState, Timeouts
+from p4ct.eswitch.entries import CtDrain, CtForward
 from p4ct.offload import reasons
 from p4ct.offload.decide import Mode
 from p4ct.offload.manager import OffloadOptions
@@ -271,6 +274,154 @@ def test_a_policy_change_meets_an_answer_that_waits(world: World) -> None:
     assert world.delivered == []
     assert world.slow_path.drops["policy changed while the packet was held"] == 1
     assert world.switch.empty
+
+
+# -- traffic that nobody answers ------------------------------------------------------------
+
+
+def echo(world: World, source: str) -> str:
+    target = "ext" if source == "vm1" else "vm1"
+    frame = build.icmp_echo_frame(
+        eth_src=MAC[source],
+        eth_dst=MAC[target],
+        src=IP[source],
+        dst=IP[target],
+        identifier=7,
+        reply=source == "ext",
+    )
+    return world.packet(frame, 1 if source == "vm1" else 3)
+
+
+@pytest.mark.parametrize("send", [datagram, echo])
+def test_what_nobody_answers_has_an_entry_from_its_second_packet_on(
+    world: World, send: Callable[[World, str], str]
+) -> None:
+    assert [send(world, "vm1") for _ in range(4)] == ["software", "software"] + 2 * ["hardware"]
+    (record,), (connection,) = world.manager.records.values(), world.connections()
+    assert (record.one_way, record.unproven, record.timeout) == (True, True, 30.0)
+    assert not connection.seen_reply
+    actions = {e.action.direction: e.action for e in world.switch.ct.values()}
+    assert isinstance(actions[0], CtForward)
+    assert isinstance(actions[1], CtDrain)
+    world.refresh()
+    assert (sum(connection.packets), sum(connection.hw_packets)) == (2, 2)
+    passed = [f.n_packets + f.hw_packets for f in world.pipeline.flows if f.priority == 80]
+    assert 4 in passed  # each of them is counted as +new, as it is in software
+
+
+@pytest.mark.parametrize("send", [datagram, echo])
+def test_the_first_answer_is_seen_and_what_follows_is_decided_anew(
+    world: World, send: Callable[[World, str], str]
+) -> None:
+    for _ in range(3):
+        send(world, "vm1")
+    world.delivered.clear()
+    world.auto_round = False
+    assert send(world, "ext") == "software"
+    (connection,) = world.connections()
+    assert connection.seen_reply
+    assert world.delivered == []  # until the old entries are gone
+    world.rounds()
+    assert len(world.delivered) == 1
+    assert world.manager.removed[reasons.ANSWERED] == 1
+    world.auto_round = True
+    assert send(world, "vm1") == "software"
+    assert send(world, "vm1") == send(world, "ext") == "hardware"
+    (record,) = world.manager.records.values()
+    assert (record.one_way, record.unproven) == (False, False)
+
+
+def test_only_new_passes_and_an_answer_ends_it() -> None:
+    """The policy drops +est of the initiator: by its entry it would go on."""
+    world = assuming(policy=NO_FURTHER)
+    for _ in range(3):
+        datagram(world, "vm1")
+    assert datagram(world, "vm1") == "hardware"
+    datagram(world, "ext")
+    world.delivered.clear()
+    assert datagram(world, "vm1") == "software"
+    assert world.delivered == []
+
+
+def test_traffic_without_answers_ends_with_its_timeout(world: World) -> None:
+    for _ in range(3):
+        datagram(world, "vm1")
+    world.later(20.0)
+    assert datagram(world, "vm1") == "hardware"
+    world.later(20.0)
+    world.report_idle()
+    assert len(world.connections()) == 1
+    world.later(11.0)
+    world.report_idle()
+    assert world.manager.removed[reasons.IDLE] == 1
+    world.later(30.0)  # as long again after the last reading, at the most
+    assert world.connections() == []
+    assert world.switch.empty
+
+
+def test_what_nobody_answered_makes_room_in_conntrack() -> None:
+    world = assuming(max_connections=3)
+    for _ in range(3):
+        datagram(world, "vm1", 4000)
+    assert world.switch.ct
+    for number in range(3):
+        Tcp(world, 41000 + number).open()
+    assert {c.original.sport for c in world.connections()} == {41000, 41001, 41002}
+    assert datagram(world, "vm1", 4000) == "software"
+
+
+def test_a_policy_change_ends_what_nobody_answered(world: World) -> None:
+    for _ in range(3):
+        datagram(world, "vm1")
+    assert len(world.change_policy(DENY_ALL)) == 1
+    world.rounds()
+    world.delivered.clear()
+    assert datagram(world, "vm1") == "software"
+    assert world.delivered == []
+
+
+def test_a_station_that_is_silent_for_too_long_is_flooded_again(world: World) -> None:
+    datagram(world, "vm1")
+    for _ in range(20):
+        datagram(world, "vm1")
+        world.refresh()
+        world.later(20.0)
+    assert world.manager.removed[reasons.MAC_MOVED] == 1
+    assert reason(world) == f"{reasons.NOT_ESTABLISHED}: flood: destination MAC not learned"
+
+
+def test_an_answer_that_would_be_somebody_else_s_leaves_it_in_software() -> None:
+    """Answers come through another zone, where they are new."""
+    policy = POLICY.replace(
+        "table=0,priority=50,ip,", "table=0,priority=60,in_port=ext,ip,actions=ct(zone=2,table=1)\n"
+        "table=0,priority=50,ip,",
+    )  # fmt: skip
+    world = assuming(policy=policy)
+    for _ in range(3):
+        datagram(world, "vm1")
+    assert not world.switch.ct
+    assert reason(world) == f"{reasons.NOT_ESTABLISHED}: {reasons.DIRECTIONS_DIFFER}"
+
+
+def test_after_a_restart_it_begins_anew(world: World) -> None:
+    for _ in range(3):
+        datagram(world, "vm1")
+    again = World(switch=world.switch, options=OffloadOptions(mode=Mode.ASSUME))
+    drift = again.reconcile()
+    assert drift.kept == 0
+    assert again.switch.empty
+    learn(again)
+    assert [datagram(again, "vm1") for _ in range(3)] == ["software", "software", "hardware"]
+
+
+def test_many_single_datagrams_write_nothing() -> None:
+    world = assuming(capacity=8)
+    for sport in range(50):
+        datagram(world, "vm1", 5000 + sport)
+    assert not world.switch.history
+    for sport in range(50):
+        datagram(world, "vm1", 5000 + sport)
+    assert len(world.manager.records) == 2
 
 
 # -- the share of the unproven -----------------------------------------------------------------

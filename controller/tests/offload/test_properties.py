@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from p4ct.offload.decide import Mode
 from p4ct.offload.manager import OffloadOptions
@@ -116,6 +116,10 @@ def new_world(
 
 @settings(deadline=None, max_examples=150)
 @given(STEPS.map(lambda steps: [s for s in steps if s[0] != "wait"]), MODES)
+@example(
+    [("open", 0), ("tcp", "ext", 0, RST, 0), ("tcp", "vm1", 0, SYN, 0), ("tcp", "vm1", 0, ACK, 0)],
+    Mode.ASSURED,
+)
 def test_transparency(steps: list[tuple[object, ...]], mode: Mode) -> None:
     """Invariant 1: the same packets are delivered with offload on and with it off.
 

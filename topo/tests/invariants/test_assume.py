@@ -116,3 +116,25 @@ def test_a_question_and_its_answer_are_enough(rig: Rig, kind: type[Udp] | type[P
     for side in (CLIENT, SERVER, SERVER if kind is Udp else CLIENT):
         peers.data(side)
     assert shares(peers) == (2, 3)
+
+
+@pytest.mark.parametrize("kind", [Udp, Ping])
+def test_one_way_traffic_until_its_answer(rig: Rig, kind: type[Udp] | type[Ping]) -> None:
+    peers = Udp(rig, A, EXT, 31500, 53) if kind is Udp else Ping(rig, A, EXT, 31501)
+    peers.data(CLIENT)
+    peers.data(CLIENT)
+    peers.wait_offloaded()
+    for _ in range(5):
+        peers.data(CLIENT)
+    assert shares(peers) == (2, 5)
+    shown = peers.shown()
+    assert shown is not None
+    assert not shown["seen_reply"]
+    peers.data(SERVER)
+    assert shares(peers) == (3, 5)
+    assert not peers.offloaded()
+    peers.data(CLIENT)
+    peers.wait_offloaded()
+    peers.data(SERVER)
+    peers.data(CLIENT)
+    assert shares(peers) == (4, 7)
