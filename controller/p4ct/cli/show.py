@@ -47,6 +47,8 @@ def records(found: list[dict[str, Any]]) -> None:
             if proto.startswith("icmp"):
                 ports = f",{proto}(id={entry['sport']},type={entry['dport'] >> 8})"
             zones = ",".join(str(zone) for zone in rec["zones"])
+            tag = entry["push_vlan"]
+            actions = "" if tag is None else f"push_vlan(vid={tag},pcp=0),"
             rpl = "+rpl" if entry["direction"] == "reply" else "-rpl"
             click.echo(
                 f"ct_state(+est{rpl}+trk),ct_zone({zones}),in_port({entry['in_port']}),"
@@ -54,7 +56,8 @@ def records(found: list[dict[str, Any]]) -> None:
                 f"{ip}(src={entry['src']},dst={entry['dst']}){ports}, "
                 f"packets:{entry['packets']}, bytes:{entry['bytes']}, used:{rec['used']:.3f}s, "
                 f"offloaded:{'yes' if rec['state'] == 'active' else rec['state']}, dp:eswitch, "
-                f"index:{rec['index']}/{rec['generation']}, actions:{entry['output']}"
+                f"index:{rec['index']}/{rec['generation']}, "
+                f"actions:{actions}{entry['output']}"
             )
 
 

@@ -107,6 +107,7 @@ def record(rec: Record, ports: PortTable, now: float) -> Json:
     directions: list[Json] = []
     for direction, half in enumerate(rec.halves):
         packets, octets = rec.last[direction]
+        comes_up = rec.one_way and direction == 1
         directions.append(
             {
                 "direction": ("original", "reply")[direction],
@@ -117,7 +118,8 @@ def record(rec: Record, ports: PortTable, now: float) -> Json:
                 "dst": format_ip(half.dst),
                 "sport": half.sport,
                 "dport": half.dport,
-                "output": "controller" if rec.one_way and direction else ports.name(half.out_vport),
+                "output": "controller" if comes_up else ports.name(half.out_vport),
+                "push_vlan": None if comes_up else half.next_hop.vlan,
                 "path": rec.paths[direction].id if rec.paths is not None else 0,
                 "flows": [flow.id for flow in half.flows],
                 "packets": packets,

@@ -88,6 +88,17 @@ def test_offload_list_of_ipv6_and_of_a_record_that_leaves(world: World, capsys: 
     assert "offloaded:leaving, " in first
 
 
+def test_offload_list_with_a_tag_of_flows(world: World, capsys: Any) -> None:
+    tagged = "table=2,priority=9,in_port=vm1,actions=mod_vlan_vid:5,ext"
+    world.pipeline.add(world.flows(tagged), world.now)
+    offload(world)
+    show.records(records(world))
+    there, back = capsys.readouterr().out.splitlines()
+    assert there.endswith("actions:push_vlan(vid=5,pcp=0),ext")
+    assert back.endswith("actions:vm1")
+    assert [entry["push_vlan"] for entry in records(world)[0]["entries"]] == [5, None]
+
+
 def test_offload_list_of_icmp(world: World, capsys: Any) -> None:
     for source, target, reply in (("vm1", "ext", False), ("ext", "vm1", True)) * 2:
         frame = build.icmp_echo_frame(

@@ -112,6 +112,7 @@ def test_record() -> None:
                 "sport": "int",
                 "dport": "int",
                 "output": "str",
+                "push_vlan": "NoneType",
                 "path": "int",
                 "flows": ["int"],
                 "packets": "int",
