@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from p4ct.conntrack import Connection, Direction, Tracker, Tuple
 from p4ct.conntrack.format import conntrack_line, protocol_name
-from p4ct.offload.decide import half_of
+from p4ct.offload.decide import Mode, half_of
 from p4ct.offload.manager import OffloadManager
 from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.recheck import ACK, sample_packet
@@ -94,10 +94,14 @@ def explain(
     answer["trace"] = trace
     answer["verdict"] = f"forward to {outputs}" if outputs else f"drop: {result.drop_reason}"
     held = [item for item in answer["connections"] if item["offloaded"]]
-    decided = half_of(pkt, link.vport, result, pipeline.ports)
+    unanswered = manager.options.mode is Mode.ASSUME
+    decided = half_of(pkt, link.vport, result, pipeline.ports, unanswered=unanswered)
     if held:
         record = held[0]["record"]
-        answer["eswitch"] = f"an entry holds it: index {record['index']}/{record['generation']}"
+        entry = f"index {record['index']}/{record['generation']}"
+        answer["eswitch"] = f"an entry holds it: {entry}"
+        if record["one_way"] and held[0]["direction"] == "reply":
+            answer["eswitch"] = f"an entry sends it up, as the first answer: {entry}"
     elif isinstance(decided, Half):
         answer["eswitch"] = "an entry can hold this direction"
     elif not result.ct:
@@ -145,6 +149,7 @@ def _connection(
             "generation": record.generation,
             "state": record.state.value,
             "idle_timeout": record.timeout,
+            "one_way": record.one_way,
             "cells": [list(cell) for cell in record.last],
             "macs": [
                 f"{format_mac(half.l2.eth_src)} > {format_mac(half.l2.eth_dst)}"

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from p4ct.conntrack import TcpState, Timeouts
+from p4ct.daemon.tuples import parse_tuple
 from p4ct.eswitch.entries import CtDrain, CtForward
 from p4ct.offload import reasons
 from p4ct.offload.decide import Mode
+from p4ct.offload.explain import explain
 from p4ct.offload.manager import OffloadOptions
 from p4ct.packet import build
 
@@ -329,6 +331,24 @@ def test_the_first_answer_is_seen_and_what_follows_is_decided_anew(
     assert send(world, "vm1") == send(world, "ext") == "hardware"
     (record,) = world.manager.records.values()
     assert (record.one_way, record.unproven) == (False, False)
+
+
+def test_explain_tells_what_nobody_answered(world: World) -> None:
+    def ask(text: str) -> str:
+        asked = parse_tuple(text, world.ports)
+        stations = world.slow_path.stations
+        answer = explain(asked, world.pipeline, world.tracker, world.manager, stations, world.now)
+        return str(answer["eswitch"])
+
+    question = "udp src=10.0.0.1 dst=10.0.0.3 sport=4000 dport=53 in_port=vm1"
+    question += " eth_src=02:00:00:00:00:01 eth_dst=02:00:00:00:00:02"
+    assert ask(question) == "no entry: no established connection"
+    datagram(world, "vm1")
+    assert ask(question) == "an entry can hold this direction"
+    datagram(world, "vm1")
+    assert ask(question) == "an entry holds it: index 0/0"
+    answer = "udp src=10.0.0.3 dst=10.0.0.1 sport=53 dport=4000"
+    assert ask(answer) == "an entry sends it up, as the first answer: index 0/0"
 
 
 def test_only_new_passes_and_an_answer_ends_it() -> None:
