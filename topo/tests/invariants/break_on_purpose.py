@@ -70,6 +70,14 @@ DEFECTS = (
     ),
     Defect(
         2,
+        "the first answer to one-way traffic is forwarded, and conntrack does not know of it",
+        "test_assume.py::test_one_way_traffic_until_its_answer",
+        "controller/p4ct/offload/record.py",
+        "if self.one_way and direction:",
+        "if self.one_way and direction > 1:",
+    ),
+    Defect(
+        2,
         "a policy change leaves stateless flows where they are",
         "test_stateless.py::test_what_a_new_policy_denies_leaves_no_port",
         "controller/p4ct/offload/policy_change.py",
