@@ -8,26 +8,22 @@ there is something to do.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable
 
 from p4ct.conntrack import Connection, CtState, Direction, Tracker
 from p4ct.eswitch.entries import CtKey, FlowKey, PuntInfo
 from p4ct.eswitch.enums import CtHit
 from p4ct.offload import reasons, windows
-from p4ct.offload.ageing import Ageing
-from p4ct.offload.allocate import IndexPool, SharedRows
-from p4ct.offload.assume import Unproven, confirm, needs_counters, unproven
+from p4ct.offload.assume import confirm, needs_counters, unproven
 from p4ct.offload.candidates import Candidate, Candidates
 from p4ct.offload.decide import Mode, is_assumed, is_half_closed, is_proven, must_leave
-from p4ct.offload.dependents import Dependents
 from p4ct.offload.idle_timeout import idle_timeout
-from p4ct.offload.next_hops import NextHopKey
 from p4ct.offload.options import OffloadOptions
-from p4ct.offload.paths import Paths
 from p4ct.offload.pending import PendingQueue
 from p4ct.offload.policy_check import PolicyCheck
-from p4ct.offload.record import Half, L2Key, Member, Record, RecordState
+from p4ct.offload.record import Half, Member, Record, RecordState
+from p4ct.offload.record_table import RecordTable
 from p4ct.offload.stateless import StatelessFlows
 from p4ct.packet.parse import Packet
 from p4ct.pipeline.execute import Pipeline
@@ -39,7 +35,7 @@ __all__ = ["OffloadManager", "OffloadOptions"]
 _ABOUT = CtState.REL | CtState.NEW | CtState.EST
 
 
-class OffloadManager:
+class OffloadManager(RecordTable):
     """All records of one eswitch. Connections must not belong to two managers."""
 
     def __init__(
@@ -52,21 +48,11 @@ class OffloadManager:
     ) -> None:
         self.pipeline = pipeline
         self.tracker = tracker
-        self.options = options
-        self.pool = IndexPool(options.capacity)
-        self.l2_rows: SharedRows[L2Key] = SharedRows()
-        self.next_hops: SharedRows[NextHopKey] = SharedRows()
-        self.paths = Paths(path_size)
         flows = options.flow_capacity if options.stateless else 0
         self.stateless = StatelessFlows(pipeline, flows, options.flow_timeout, self._wake)
         self.candidates = Candidates(pipeline, tracker, options)
-        self.tally = self.candidates.tally
+        super().__init__(options, self.candidates.tally, path_size)
         self.policy = PolicyCheck(pipeline, tracker, options)
-        self.by_key: dict[CtKey, Record] = {}
-        self.records: dict[int, Record] = {}
-        self.of_connection: dict[int, Record] = {}
-        self._stations: Dependents[Record] = Dependents()
-        self.unproven = Unproven(options.batch)
         #: What the last packet has begun and should wait for, if it is the answer to a SYN.
         self.begun: Record | None = None
 
@@ -74,24 +60,13 @@ class OffloadManager:
         self.to_install: deque[Record] = deque()
         self.to_remove: deque[Record] = deque()
         self.to_retime: deque[Record] = deque()
-        self.idle_reports: dict[CtKey, float] = {}
         self._ended: list[Record] = []
         #: Manager and switch agree, or nothing is known of the switch yet. False while they are
         #: reconciled: nothing is begun then.
         self.settled = True
-        #: By index: records of entries that were found, and are not decided yet or may not stay.
-        self.claimed: dict[int, Record] = {}
         #: `on_gone` of records that were given up because the switch was lost.
         self.waiting: list[Callable[[], None]] = []
 
-        self.installed_total = 0
-        #: (packets, bytes) that entries have forwarded, as far as read.
-        self.forwarded = (0, 0)
-        self.removed: Counter[str] = Counter()
-        #: Records that never forwarded: refused, or taken back before the switch had answered.
-        self.withdrawn: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-        self.drift: Counter[str] = Counter()
         self.wake: Callable[[], None] = lambda: None
         #: EswitchPort.merge_windows.
         self.merge_windows: windows.Merge = lambda _index, _pair: False
@@ -267,29 +242,11 @@ class OffloadManager:
         timeout = idle_timeout(members, self.options, self.tracker)
         record = Record(*taken, halves, members, timeout)
         self.forget(candidate.connection)
-        self._enter(record)
+        self.enter(record)
         self.to_install.append(record)
         self.tally.explain((m.connection for m in members), reasons.INSTALLING)
         self.wake()
         return record
-
-    def _enter(self, record: Record) -> None:
-        self.records[record.index] = record
-        record.reports_idle = self.options.ageing is not Ageing.SAMPLING
-        for member in record.members:
-            self.of_connection[member.connection.id] = record
-        for half in record.halves:
-            self._stations.add(record, half.fdb)
-
-    def adopt(self, record: Record) -> None:
-        """Take over a record whose entries were found in the switch."""
-        assert record.keys is not None
-        self._enter(record)
-        for key in record.keys:
-            self.by_key[key] = record
-        for direction in (0, 1):
-            self.tally.found(record, direction, True)
-        self.tally.activate(record)
 
     def _shorten(self, record: Record, connection: Connection, now: float) -> None:
         """The first FIN: the entries stay, for as long as conntrack allows a half-close."""
@@ -335,14 +292,9 @@ class OffloadManager:
         if record is not None:
             self.remove(record, reasons.MARK_CHANGED)
 
-    def records_of(self, connections: Iterable[Connection]) -> list[Record]:
-        """The records that stand for any of these connections."""
-        found = {id(r): r for c in connections if (r := self.of_connection.get(c.id)) is not None}
-        return list(found.values())
-
     def mac_moved(self, vlan: int, mac: bytes) -> None:
         """NORMAL learned that a station is behind another port: decide again what led to it."""
-        for record in self._stations.of((vlan, mac)):
+        for record in self.stations.of((vlan, mac)):
             self.remove(record, reasons.MAC_MOVED)
         self.stateless.mac_moved(vlan, mac, reasons.MAC_MOVED)
 
@@ -360,21 +312,6 @@ class OffloadManager:
         """The switch did not take the entries: do not ask again with every packet."""
         for member in record.members:
             self.candidates.refused(member.connection, now)
-
-    def leave(self, record: Record) -> None:
-        """Forget a record that is gone from the switch; the caller counts it in `removed`."""
-        self.tally.leave(record)
-        self.unproven.discard(record)
-        del self.records[record.index]
-        for member in record.members:
-            if self.of_connection.get(member.connection.id) is record:
-                del self.of_connection[member.connection.id]
-        for half in record.halves:
-            self._stations.discard(record, half.fdb)
-        for key in record.keys or ():
-            if self.by_key.get(key) is record:
-                del self.by_key[key]
-                self.idle_reports.pop(key, None)
 
     def credit(
         self, record: Record, cells: tuple[tuple[int, int], tuple[int, int]], now: float
@@ -403,11 +340,6 @@ class OffloadManager:
     def _knows_stations(self, record: Record, now: float) -> bool:
         found = (self.pipeline.macs.lookup(*to, now) for half in record.halves for to in half.fdb)
         return all(port is not None for port in found)
-
-    def credit_paths(self, cells: Mapping[int, tuple[int, int]]) -> None:
-        """Account a reading of path cells; what stateless flows forward is counted nowhere else."""
-        packets, octets = self.paths.credit(cells)
-        self.forwarded = (self.forwarded[0] + packets, self.forwarded[1] + octets)
 
     def refill(self) -> None:
         """A record became free: the next pending connection takes its place."""
@@ -442,14 +374,6 @@ class OffloadManager:
             or self.idle_reports
             or self.stateless.has_work
         )
-
-    def leaving(self) -> list[Record]:
-        """Records whose entries are on their way out."""
-        return [r for r in self.records.values() if r.state is RecordState.LEAVING]
-
-    def active(self) -> Iterator[Record]:
-        """Records whose entries forward."""
-        return (r for r in self.records.values() if r.state is RecordState.ACTIVE)
 
 
 def _ignore(what: str, record: Record, detail: str) -> None:

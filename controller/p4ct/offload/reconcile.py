@@ -114,7 +114,7 @@ async def reconcile(
         rows.add_pair(row)
     rows.add_next_hops(found_hops)
     by_index: dict[int, list[CtEntry]] = defaultdict(list)
-    async for entry in _in_steps(entries, LISTED_PER_STEP, pause):
+    async for entry in _in_steps(_used_up(entries), LISTED_PER_STEP, pause):
         by_index[entry.action.conn_index].append(entry)
         if isinstance(entry.action, CtForward):
             manager.paths.reserve((entry.action.path,))
@@ -123,7 +123,9 @@ async def reconcile(
     drift = Drift()
     rejected: list[_Group] = []
     claims: list[Claim] = []
-    async for group in _in_steps(by_index.values(), CLAIMED_PER_STEP, pause):
+    groups = list(by_index.values())
+    by_index.clear()
+    async for group in _in_steps(_used_up(groups), CLAIMED_PER_STEP, pause):
         action = group[0].action
         old = _forget(manager, action.conn_index, clock())
         if old is not None and old.generation != action.generation:
@@ -143,7 +145,7 @@ async def reconcile(
         drift.lost += lost is not None and lost.installed_at > 0
     await known()
     adopted: list[Record] = []
-    async for found in _in_steps(claims, DECIDED_PER_STEP, pause):
+    async for found in _in_steps(_used_up(claims), DECIDED_PER_STEP, pause):
         why = adopt(manager, found, rows, clock())
         if why:
             drift.removed[why] += 1
@@ -176,6 +178,13 @@ async def _in_steps(items: Iterable[T], size: int, pause: Pause) -> AsyncIterato
         yield item
         if number % size == 0:
             await pause()
+
+
+def _used_up(items: list[T]) -> Iterator[T]:
+    """The items, each freed when the next one comes: a hundred thousand at once take their time."""
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 def _begin_anew(manager: OffloadManager) -> None:
