@@ -171,9 +171,10 @@ async def take_in(controller: Controller, chosen: Sequence[Saved], total: int) -
 async def _carry_out(controller: Controller, change: PolicyChange) -> Departure:
     """Judge every record by the policy of now; the answer: those that have to go."""
     leaving, pace = Departure(), Pace()
+    leaving.add(change.step(controller.clock()))
     while not change.done:
-        leaving.add(change.step(controller.clock()))
         await pace()
+        leaving.add(change.step(controller.clock()))
     return leaving
 
 
