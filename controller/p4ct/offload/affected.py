@@ -98,9 +98,9 @@ def _walk(path: Path) -> _Walk:
     for flow in path:
         for action in flow.actions:
             match action:
-                case Resubmit(port, table):
+                case Resubmit(port, table, original_tuple):
                     lookups[flow.table if table is None else table] += 1
-                    rewrites |= port is not None
+                    rewrites |= port is not None or original_tuple
                 case GotoTable(table):
                     lookups[table] += 1
                 case Ct():

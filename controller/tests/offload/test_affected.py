@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from p4ct.offload.affected import MAX_COMPARED, REMEMBERED, PolicyHistory
 from p4ct.offload.manager import OffloadOptions
+from p4ct.offload.policy_change import PolicyChange
 from p4ct.offload.recheck import Judgement, judge
 from p4ct.packet import build
 from p4ct.pipeline.parser import parse_selector
 from p4ct.pipeline.ports import PortTable, Vport
 
-from .model import IP, MAC, Tcp, World, learn
+from .model import ACK, IP, MAC, Tcp, World, learn
 
 PORTS = [Vport(1, "vm1", 1), Vport(2, "vm2", 2), Vport(3, "ext", 3, kind="uplink")]
 #: Many tables, a lookup that finds nothing, and registers that are written on the way.
@@ -33,6 +34,8 @@ table=3,priority=80,ct_state=+trk+new,ip,actions=ct(commit,zone=2,table=4)
 table=3,priority=80,ct_state=+trk+est,actions=goto_table:4
 table=4,priority=0,actions=NORMAL
 """
+#: The last lookup of TCP over IPv4 sees the tuple of the connection's first packet.
+ORIGINAL_TUPLE = POLICY.replace("resubmit(,5),goto_table:2", "resubmit(,2,ct)")
 
 MATCHES = st.builds(
     lambda *parts: ",".join(part for part in parts if part),
@@ -45,9 +48,17 @@ MATCHES = st.builds(
                      "ip,nw_tos=4", "ipv6,ipv6_dst=fd00::3", "icmp", "tcp,tcp_flags=+ack"]),
 )  # fmt: skip
 ACTIONS = st.sampled_from(
-    ["drop", "NORMAL", "output:vm2", "output:ext", "goto_table:6", "resubmit(,6),NORMAL"]
+    [
+        "drop",
+        "NORMAL",
+        "output:vm2",
+        "output:ext",
+        "goto_table:6",
+        "resubmit(,6),NORMAL",
+        "resubmit(,6,ct),NORMAL",
+    ]
 )
-FLOWS = st.builds(
+ANY_FLOW = st.builds(
     lambda table, priority, match, actions: (
         f"table={table},priority={priority}{',' if match else ''}{match},actions={actions}"
     ),
@@ -56,6 +67,14 @@ FLOWS = st.builds(
     MATCHES,
     ACTIONS,
 ).filter(lambda flow: not ("table=6" in flow and "6" in flow.split("actions=")[1]))
+#: What lookups by a reply's own tuple never hit, and by the original one do; and inversely.
+ONE_DIRECTION = st.builds(
+    "table=2,priority=10,in_port={},tcp,{},actions={}".format,
+    st.sampled_from(["vm1", "ext"]),
+    st.sampled_from(["tp_dst=80", "tp_src=81", "nw_dst=10.0.0.3", "nw_src=10.0.0.3"]),
+    ACTIONS,
+)
+FLOWS = st.one_of(ANY_FLOW, ONE_DIRECTION)
 CHANGES = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(FLOWS, min_size=1, max_size=4)),
@@ -67,8 +86,8 @@ CHANGES = st.lists(
 )  # fmt: skip
 
 
-def made() -> World:
-    world = World(policy=POLICY, ports=PortTable(PORTS), options=OffloadOptions())
+def made(policy: str = POLICY) -> World:
+    world = World(policy=policy, ports=PortTable(PORTS), options=OffloadOptions())
     learn(world)
     for n in range(3):
         Tcp(world, 40000 + n, 80 + n).offload()
@@ -89,9 +108,11 @@ def made() -> World:
 
 
 @settings(deadline=None, max_examples=400)
-@given(CHANGES)
-def test_what_is_not_touched_is_decided_the_same(changes: list[tuple[object, ...]]) -> None:
-    world = made()
+@given(st.sampled_from([POLICY, ORIGINAL_TUPLE]), CHANGES)
+def test_what_is_not_touched_is_decided_the_same(
+    policy: str, changes: list[tuple[object, ...]]
+) -> None:
+    world = made(policy)
     pipeline, history = world.pipeline, PolicyHistory()
     records = list(world.manager.records.values())
     for change in changes:
@@ -144,6 +165,21 @@ def test_what_one_flow_touches(flow: str, touched: int) -> None:
     version = world.pipeline.version
     found = [history.touched(record, version) for record in world.manager.records.values()]
     assert sum(found) == touched
+
+
+def test_a_lookup_by_the_original_tuple() -> None:
+    """A flow that denies replies by the destination port of the first packet."""
+    world = World(policy=ORIGINAL_TUPLE, ports=PortTable(PORTS))
+    learn(world)
+    tcp = Tcp(world, 40000, 80).offload()
+    assert world.manager.records
+    text = "table=2,priority=10,in_port=ext,tcp,tp_dst=80,actions=drop"
+    change = PolicyChange(world.manager, world.pipeline.add(world.flows(text), world.now))
+    assert len(world.carry_out(change)) == 1
+    world.rounds()
+    world.delivered.clear()
+    assert tcp.send("ext", ACK, b"denied") != "hardware"
+    assert not world.delivered
 
 
 def test_more_flows_than_are_compared() -> None:
