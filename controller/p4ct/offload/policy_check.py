@@ -3,8 +3,8 @@
 
     recheck   it stays if the same entries would be made; otherwise they go
     cut       as recheck; if the policy drops a direction, the connections go as well
-    keep      it stays, too, if the policy forwards both directions otherwise than the entries do,
-              and every flow that the entries came from is still there
+    keep      it stays, too, if the policy would make other entries that forward both directions,
+              and every flow that its own came from is still there
 
 (docs/decisions/0026-policy-changes-in-steps.md)
 """

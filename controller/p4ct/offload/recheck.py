@@ -93,7 +93,10 @@ class Judgement(Enum):
     """What the policy of now makes of a record."""
 
     SAME = "same"  # the same entries
-    OTHER = "other"  # forwarded in both directions, but otherwise, or no longer by entries
+    OTHER = "other"  # other entries, which forward both directions
+    SOFTWARE = (
+        "software"  # no entries: some packets of a direction may be dropped, or all forwarded
+    )
     DENIED = "denied"  # dropped in at least one direction
 
 
@@ -107,9 +110,8 @@ def judge(record: Record, pipeline: Pipeline, tracker: Tracker, now: float) -> J
         again = decide_again(half, pipeline, tracker, now)
         if isinstance(again, str) and again.startswith(reasons.POLICY_DROPS):
             return Judgement.DENIED
-        same = (
-            isinstance(again, Half) and again._replace(policy_version=half.policy_version) == half
-        )
-        if not same:
+        if not isinstance(again, Half):
+            found = Judgement.SOFTWARE
+        elif found is Judgement.SAME and again._replace(policy_version=half.policy_version) != half:
             found = Judgement.OTHER
     return found

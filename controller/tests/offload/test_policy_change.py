@@ -11,6 +11,7 @@ from p4ct.offload.record import RecordState
 
 from .model import ACK, DENY_ALL, FIN, POLICY, Tcp, World, learn
 
+PSH = 8
 #: Nothing tells without deciding again that it concerns no connection: marks are no part of a key.
 UNRELATED = "table=1,priority=95,ct_mark=5,actions=drop"
 DENY_HIGH = "table=1,priority=95,tcp,tp_dst=81,actions=drop"
@@ -239,6 +240,21 @@ def test_keep_does_not_keep_what_is_denied() -> None:
     world.rounds()
     assert connections[0].send("vm1", ACK, b"allowed") == "hardware"
     assert not delivers(world, connections[1])
+
+
+@pytest.mark.parametrize("flags", ["tcp_flags=+psh", "in_port=ext,tcp_flags=+psh"])
+def test_keep_does_not_keep_what_no_entry_can_say(flags: str) -> None:
+    """An ACK passes; what the flow denies differs in what entries do not match."""
+    world, (tcp,) = world_of(1, OnPolicyChange.KEEP)
+    flow = f"table=1,priority=95,tcp,{flags},actions=drop"
+    assert len(world.carry_out(added(world, flow))) == 1
+    world.rounds()
+    assert not world.switch.ct
+    world.delivered.clear()
+    assert tcp.send("ext", ACK | PSH, b"denied") != "hardware"
+    assert not world.delivered
+    assert delivers(world, tcp), "an ACK is allowed, by software"
+    assert not world.switch.ct
 
 
 def test_keep_does_not_keep_what_came_from_a_removed_flow() -> None:
