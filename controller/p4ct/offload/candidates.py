@@ -8,7 +8,7 @@ now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from p4ct.conntrack import Connection, Tracker
@@ -152,7 +152,7 @@ class Candidates:
 
     def begin_anew(self) -> Stale:
         """Policy has changed: everything was decided by another one."""
-        stale = Stale(self._known, self.pending, self.tally)
+        stale = Stale(self._known, self.pending, self.tally, lambda key: key in self.pending)
         self._known, self.pending = {}, PendingQueue()
         return stale
 
@@ -161,11 +161,17 @@ class Stale:
     """Candidates of a former policy, to be forgotten a portion at a time."""
 
     def __init__(
-        self, known: dict[int, Candidate], pending: PendingQueue[Candidate], tally: Tally
+        self,
+        known: dict[int, Candidate],
+        pending: PendingQueue[Candidate],
+        tally: Tally,
+        waits: Callable[[int], bool],
     ) -> None:
         self._known = known
         self._pending = pending
         self._tally = tally
+        #: Does this connection wait for a record again, by the policy of now?
+        self._waits = waits
 
     def __bool__(self) -> bool:
         return bool(self._known or self._pending)
@@ -177,7 +183,9 @@ class Stale:
                 self._known.popitem()
             elif (candidate := self._pending.pop()) is not None:
                 connection = candidate.connection
-                if connection.alive and connection.offload_reason.startswith(reasons.FULL):
+                if self._waits(connection.id) or not connection.alive:
+                    continue
+                if connection.offload_reason.startswith(reasons.FULL):
                     self._tally.explain((connection,), reasons.POLICY_CHANGED)
             else:
                 return

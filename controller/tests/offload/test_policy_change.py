@@ -171,6 +171,18 @@ def test_candidates_of_the_former_policy_are_forgotten() -> None:
     assert len(world.manager.pending) == 3
 
 
+def test_a_candidate_that_waits_again_keeps_its_reason() -> None:
+    world, _ = world_of(1, capacity=1)
+    waiting = Tcp(world, 30000).offload()
+    change = added(world, UNRELATED)
+    waiting.send("vm1", ACK)
+    waiting.send("ext", ACK)
+    world.carry_out(change)
+    assert len(world.manager.pending) == 1
+    (connection,) = [c for c in world.connections() if c.id not in world.manager.of_connection]
+    assert connection.offload_reason.startswith(reasons.FULL)
+
+
 # -- as configured ---------------------------------------------------------------------------------
 
 
