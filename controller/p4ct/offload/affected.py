@@ -13,7 +13,7 @@ holds for one of them holds for all.  Whatever is not certain counts as touched.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from typing import NamedTuple
 
 from p4ct.conntrack import CtState
@@ -42,14 +42,19 @@ class PolicyHistory:
     def __init__(self) -> None:
         #: The version that each change led to, in order and without a gap.
         self._changes: deque[tuple[int, FlowChange]] = deque(maxlen=REMEMBERED)
+        #: Version of a decision -> what has changed since, None if nobody knows any more.
+        self._since: dict[int, _Since | None] = {}
         #: (path, version of the decision) -> see `_suspects`.
         self._known: dict[tuple[Path, int], tuple[Flow, ...] | None] = {}
+        #: Added flows that were compared with a path or with an entry: the work that was done.
+        self.compared = 0
 
     def add(self, version: int, change: FlowChange) -> None:
         """The policy has changed, to this version."""
         if self._changes and self._changes[-1][0] != version - 1:
             self._changes.clear()
         self._changes.append((version, change))
+        self._since.clear()
         self._known.clear()
 
     def touched(self, record: Record, version: int) -> bool:
@@ -63,25 +68,48 @@ class PolicyHistory:
             if key not in self._known:
                 self._known[key] = self._suspects(*key)
             suspects = self._known[key]
-            if suspects is None or any(_may_match(flow.match, half) for flow in suspects):
+            if suspects is None:
                 return True
+            for flow in suspects:
+                self.compared += 1
+                if _may_match(flow.match, half):
+                    return True
         return False
 
     def _suspects(self, path: Path, since: int) -> tuple[Flow, ...] | None:
         """Flows added since that could win a lookup of this path; None: it is touched anyway."""
-        if self._changes[0][0] > since + 1:
-            return None  # nobody knows any more what has changed
-        changes = [change for version, change in self._changes if version > since]
-        removed = {flow for change in changes for flow in change.removed}
-        if not removed.isdisjoint(path):
+        if since not in self._since:
+            self._since[since] = self._changed(since)
+        changed = self._since[since]
+        if changed is None or not changed.removed.isdisjoint(path):
             return None
         walk = _walk(path)
-        suspects = [
-            flow for change in changes for flow in change.added if _may_win(flow, path, walk)
-        ]
-        if suspects and (walk.rewrites or len(suspects) > MAX_COMPARED):
-            return None
+        suspects: list[Flow] = []
+        for table in walk.found:
+            for flow in changed.added.get(table, ()):
+                self.compared += 1
+                if _may_win(flow, path, walk):
+                    suspects.append(flow)
+                    if walk.rewrites or len(suspects) > MAX_COMPARED:
+                        return None
         return tuple(suspects)
+
+    def _changed(self, since: int) -> _Since | None:
+        if self._changes[0][0] > since + 1:
+            return None
+        changes = [change for version, change in self._changes if version > since]
+        added: dict[int, list[Flow]] = defaultdict(list)
+        for change in changes:
+            for flow in change.added:
+                added[flow.table].append(flow)
+        return _Since({flow for change in changes for flow in change.removed}, added)
+
+
+class _Since(NamedTuple):
+    """What all changes since a decision have removed, and what they have added to each table."""
+
+    removed: set[Flow]
+    added: dict[int, list[Flow]]
 
 
 class _Walk(NamedTuple):
@@ -116,11 +144,11 @@ def _walk(path: Path) -> _Walk:
 
 
 def _may_win(added: Flow, path: Path, walk: _Walk) -> bool:
-    found = walk.found.get(added.table)
+    """Could this flow win a lookup of its table, which the path has looked up?"""
     state = added.match.get(Field.CT_STATE)
-    if found is None or (state is not None and state.value & _NEVER):
+    if state is not None and state.value & _NEVER:
         return False
-    return not found or any(
+    return not walk.found[added.table] or any(
         # Of the same priority it may be looked at, and ask for a field that entries do not match.
         flow.table == added.table
         and added.priority >= flow.priority

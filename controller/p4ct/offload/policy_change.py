@@ -17,12 +17,15 @@ from p4ct.offload.manager import OffloadManager
 from p4ct.offload.record import Leaving, RecordState
 from p4ct.pipeline.execute import FlowChange
 
-__all__ = ["DECIDED_PER_STEP", "LOOKED_AT_PER_STEP", "PolicyChange"]
+__all__ = ["COMPARED_PER_STEP", "DECIDED_PER_STEP", "LOOKED_AT_PER_STEP", "PolicyChange"]
 
 LOOKED_AT_PER_STEP = 1000
 """Records at most; and so many candidates. About a microsecond each."""
 DECIDED_PER_STEP = 25
 """Records of one step that are decided again, at most. About 0.1 ms each."""
+COMPARED_PER_STEP = 1000
+"""Comparisons with an added flow, a few microseconds each, after which a step ends. One list of
+flows that records have in common is compared with all that was added, in one step."""
 
 
 class PolicyChange:
@@ -51,6 +54,7 @@ class PolicyChange:
         self._started = True
         leaving, self._flows = self._flows, []
         last = manager.policy.decided + DECIDED_PER_STEP
+        enough = manager.policy.history.compared + COMPARED_PER_STEP
         for _ in range(min(len(self._records), LOOKED_AT_PER_STEP)):
             record = self._records.pop()
             if record.state is RecordState.GONE:
@@ -59,7 +63,7 @@ class PolicyChange:
                 manager.remove(record, reasons.POLICY_CHANGED)
             if record.state is RecordState.LEAVING:
                 leaving.append(record)
-            if manager.policy.decided >= last:
+            if manager.policy.decided >= last or manager.policy.history.compared >= enough:
                 return leaving
         if not self._records:
             self._stale.drop(LOOKED_AT_PER_STEP)

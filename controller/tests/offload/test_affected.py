@@ -192,6 +192,30 @@ def test_more_flows_than_are_compared() -> None:
     assert any(history.touched(r, world.pipeline.version) for r in world.manager.records.values())
 
 
+@pytest.mark.parametrize(
+    ("policy", "flow", "compared"),
+    [
+        # Tables that its path does not look up.
+        (POLICY, "table=9,priority=95,tcp,tp_dst={},actions=drop", 0),
+        # One more than are compared with records.
+        (POLICY, "table=1,priority=95,tcp,tp_dst={},actions=drop", MAX_COMPARED + 1),
+        # The first one that could win settles it: nobody knows what the lookup sees.
+        (ORIGINAL_TUPLE, "table=1,priority=95,tcp,tp_dst={},actions=drop", 1),
+        # None could win: all of them, once for both directions.
+        (POLICY, "table=1,priority=10,tcp,tp_dst={},actions=drop", 3 * MAX_COMPARED),
+    ],
+)
+def test_no_more_is_compared_than_it_takes(policy: str, flow: str, compared: int) -> None:
+    world = made(policy)
+    history = world.manager.policy.history
+    many = "\n".join(flow.format(1000 + n) for n in range(3 * MAX_COMPARED))
+    history.add(world.pipeline.version + 1, world.pipeline.add(world.flows(many), world.now))
+    record = next(iter(world.manager.records.values()))
+    for _ in range(2):  # the second time it is known
+        assert history.touched(record, world.pipeline.version) == (0 < compared < 2 * MAX_COMPARED)
+        assert history.compared == compared
+
+
 def test_a_decision_older_than_what_is_remembered() -> None:
     world = made()
     history = world.manager.policy.history

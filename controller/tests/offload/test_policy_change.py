@@ -6,7 +6,12 @@ from __future__ import annotations
 import pytest
 from p4ct.offload import reasons
 from p4ct.offload.options import OffloadOptions, OnPolicyChange
-from p4ct.offload.policy_change import DECIDED_PER_STEP, LOOKED_AT_PER_STEP, PolicyChange
+from p4ct.offload.policy_change import (
+    COMPARED_PER_STEP,
+    DECIDED_PER_STEP,
+    LOOKED_AT_PER_STEP,
+    PolicyChange,
+)
 from p4ct.offload.record import RecordState
 
 from .model import ACK, DENY_ALL, FIN, POLICY, Tcp, World, learn
@@ -75,6 +80,50 @@ def test_each_step_looks_at_a_bounded_number(monkeypatch: pytest.MonkeyPatch) ->
         change.step(world.now)
         looked.append(world.manager.policy.untouched - before)
     assert looked == [10, 10, 5]
+
+
+def steps_of(world: World, change: PolicyChange) -> list[int]:
+    """Comparisons with an added flow, of each step."""
+    compared: list[int] = []
+    while not change.done:
+        before = world.manager.policy.history.compared
+        assert change.step(world.now) == []
+        compared.append(world.manager.policy.history.compared - before)
+    return compared
+
+
+def test_each_step_compares_a_bounded_number_with_the_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Flows that could win a lookup, but for the addresses of each record."""
+    monkeypatch.setattr("p4ct.offload.policy_change.COMPARED_PER_STEP", 20)
+    assert COMPARED_PER_STEP > 20
+    world, _ = world_of(25)
+    flows = "\n".join(f"table=1,priority=95,ip,nw_src=10.9.0.{n},actions=drop" for n in range(4))
+    compared = steps_of(world, added(world, flows))
+    # Once for the path that all have in common, and for both directions of each record.
+    assert compared == [4 + 16, *[24] * 7, 16]
+    assert (world.manager.policy.decided, world.manager.policy.untouched) == (0, 25)
+
+
+def test_each_step_compares_a_bounded_number_with_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection has a path of its own, and no added flow passes that of a path."""
+    monkeypatch.setattr("p4ct.offload.policy_change.COMPARED_PER_STEP", 20)
+    number = 10
+    own = "\n".join(
+        f"table=1,priority=90,ct_state=+trk+est,tcp,{port}={1000 + n},actions=goto_table:2"
+        for n in range(number)
+        for port in ("tp_dst", "tp_src")
+    )
+    world = World(policy=POLICY.replace("ct_state=+trk+est,", "ct_state=+trk+est,udp,") + own)
+    learn(world)
+    for n in range(number):
+        Tcp(world, 20000 + n, 1000 + n).offload()
+    assert len(world.manager.records) == number
+    flows = "\n".join(f"table=1,priority=95,udp,tp_dst={n},actions=drop" for n in range(1, 11))
+    compared = steps_of(world, added(world, flows))
+    assert compared == [20] * number
+    assert world.manager.policy.untouched == number
 
 
 def test_only_what_the_added_flow_matches_is_decided_again() -> None:
