@@ -333,20 +333,26 @@ class Controller:
         try:
             self.slow_path.punt(payload, info, self.clock())
         except Exception:
-            # A defect of ours must cost this packet only, and be seen without filling the log.
-            drops = self.slow_path.drops
-            drops["internal error"] += 1
-            if drops["internal error"].bit_count() == 1:
-                log.exception("packet dropped (%d so far): %r", drops["internal error"], info)
+            self.slow_path.broke(info)
 
     async def _take_early(self) -> None:
-        """Every connection that has entries is known; what comes meanwhile queues behind."""
-        pace = Pace()
-        while self._early:
-            for _ in range(min(EARLY_PER_STEP, len(self._early))):
+        """Every connection that has entries is known; what comes meanwhile queues behind.
+
+        It ends however fast they come: as many as waited at first are handled step by step, and
+        what came meanwhile, at most MAX_EARLY, at one go.
+        """
+        if self._early is None:
+            return
+        pace, left = Pace(), len(self._early)
+        while left:
+            step = min(EARLY_PER_STEP, left)
+            for _ in range(step):
                 self._handle(*self._early.popleft())
+            left -= step
             await pace()
-        self._early = None
+        rest, self._early = self._early, None
+        for payload, info in rest:
+            self._handle(payload, info)
 
     def _idle(self, key: CtKey | FlowKey) -> None:
         self.manager.idle(key, self.clock())

@@ -7,6 +7,7 @@ offloaded connection is held until the entries are gone, so that whatever follow
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,9 +23,12 @@ from p4ct.pipeline.result import Result
 
 __all__ = ["SlowPath"]
 
+log = logging.getLogger("p4ct")
+
 MAX_HELD = 4096
 """Packets that may wait for a removal; more are dropped and counted."""
 _TOO_MANY = "too many packets held for a removal"
+_BROKE = "internal error"
 
 
 class SlowPath:
@@ -76,7 +80,7 @@ class SlowPath:
         return self.wire.sent
 
     def punt(self, payload: bytes, info: PuntInfo, now: float) -> None:
-        """Handle one packet-in."""
+        """Handle one packet-in. What a held packet raises later is its own affair: `broke`."""
         self.punt_counts[info.vport, info.reason] += 1
         self.punted = (self.punted[0] + 1, self.punted[1] + info.frame_length)
         received = self.wire.receive(payload, info)
@@ -94,9 +98,22 @@ class SlowPath:
 
             def gone() -> None:
                 self.held -= 1
-                self._resolve(pkt, vport, priority, info, now)
+                try:
+                    self._resolve(pkt, vport, priority, info, now)
+                except Exception:
+                    self.broke(info)
 
             asked.on_gone.append(gone)
+
+    def broke(self, packet: object) -> None:
+        """The exception that is being handled has cost this packet.
+
+        A defect of ours must cost one packet only, not the round that released it, and be seen
+        without filling the log.
+        """
+        self.drops[_BROKE] += 1
+        if self.drops[_BROKE].bit_count() == 1:
+            log.exception("packet dropped (%d so far): %r", self.drops[_BROKE], packet)
 
     def _resolve(
         self, pkt: Packet, vport: Vport, priority: int, info: PuntInfo, now: float
@@ -148,8 +165,11 @@ class SlowPath:
             if result.version != self.pipeline.version:
                 # Decided by a policy that no longer holds; its sender will repeat it.
                 self.drops["policy changed while the packet was held"] += 1
-            else:
+                return
+            try:
                 self.wire.deliver(result, in_port, priority)
+            except Exception:
+                self.broke(f"held, from vport {in_port}")
 
         for wait in waits:
             wait.append(gone)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from p4ct.eswitch.entries import CtKey, Delete, EswitchError
+from p4ct.offload.decide import Mode
+from p4ct.offload.manager import OffloadOptions
 
-from .model import ACK, DENY_ALL, FIN, ModelSwitch, Tcp, World, learn
+from .model import ACK, DENY_ALL, FIN, SYN, ModelSwitch, Tcp, World, learn
 
 
 class Failing(ModelSwitch):
@@ -122,3 +124,56 @@ def test_cells_that_a_broken_removal_left_are_not_counted_again(world: World, st
     last_flow = next(f for f in heir.pipeline.flows if f.table == 2)
     software_and_hardware = last_flow.n_packets + last_flow.hw_packets
     assert software_and_hardware == second.sent["vm1"][0] + second.sent["ext"][0]
+
+
+def broken(*_: object) -> None:
+    raise ZeroDivisionError("a defect")
+
+
+RELEASES = [World.rounds, World.reconcile]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_defect_in_a_packet_that_waited_to_be_resolved(release: Any, monkeypatch: Any) -> None:
+    world = World(options=OffloadOptions(mode=Mode.ASSUME))
+    learn(world)
+    tcp = Tcp(world)
+    tcp.send("vm1", SYN)
+    tcp.send("ext", SYN | ACK)
+    world.auto_round = False
+    tcp.send("vm1", SYN | ACK)
+    assert world.slow_path.held == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(world.pipeline, "process", broken)
+        release(world)
+    assert world.slow_path.drops == {"internal error": 1}
+    assert world.slow_path.held == 0
+    world.auto_round = True
+    assert Tcp(world, sport=40001).offload().send("vm1", ACK, b"goes on") == "hardware"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_defect_in_a_packet_that_waited_to_be_sent(
+    release: Any, ends: bool, monkeypatch: Any
+) -> None:
+    world = World(options=OffloadOptions(mode=Mode.ASSUME))
+    learn(world)
+    tcp = Tcp(world)
+    if ends:
+        tcp.offload()
+        world.auto_round = False
+        tcp.send("vm1", FIN | ACK)
+        tcp.send("ext", FIN | ACK)
+    else:
+        tcp.send("vm1", SYN)
+        world.auto_round = False
+        tcp.send("ext", SYN | ACK)
+    assert world.slow_path.held == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(world.slow_path.wire, "deliver", broken)
+        release(world)
+    assert world.slow_path.drops == {"internal error": 1}
+    assert world.slow_path.held == 0
+    world.auto_round = True
+    assert Tcp(world, sport=40001).offload().send("vm1", ACK, b"goes on") == "hardware"
