@@ -76,9 +76,13 @@ def note(
             return
 
 
-def is_current(half: Half, version: int) -> bool:
-    """Does it hold under the policy of now, with mark and label as they are now?"""
-    return half.policy_version == version and half.marks == marks_of(half.visits)
+def is_current(half: Half, pipeline: Pipeline, now: float) -> bool:
+    """Does it hold under the policy of now, with marks, labels and stations as they are now?"""
+    return (
+        half.policy_version == pipeline.version
+        and half.marks == marks_of(half.visits)
+        and all(pipeline.macs.lookup(*station, now) == half.out_vport for station in half.fdb)
+    )
 
 
 def other_direction(

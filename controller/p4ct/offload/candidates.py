@@ -3,7 +3,7 @@
 
 A candidate has one half for each direction, decided from a real packet (in mode assume-established
 one of them may be assumed); it is complete when both are there, agree, and hold under the policy of
-now.
+now and with the stations where they are now.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Candidates:
         """Decide the direction that no real packet has decided yet, from a synthesised one."""
         other = 1 - own_direction(half, candidate.connection)
         seen, known = candidate.seen[other], candidate.halves[other]
-        if seen is None or (known is not None and is_current(known, self._pipeline.version)):
+        if seen is None or (known is not None and is_current(known, self._pipeline, now)):
             return
         assumed = other_direction(
             pkt, seen, candidate.connection, self._pipeline, self._tracker, now
@@ -110,7 +110,7 @@ class Candidates:
         candidate.halves[other] = None if isinstance(assumed, str) else assumed
 
     def complete(
-        self, candidate: Candidate, connections: Iterable[Connection]
+        self, candidate: Candidate, connections: Iterable[Connection], now: float
     ) -> tuple[Half, Half] | str:
         """Both halves if nothing is missing; otherwise what is."""
         if candidate.unanswered is not None:
@@ -126,10 +126,9 @@ class Candidates:
             return f"{reasons.ONE_DIRECTION}: {why}" if why else reasons.ONE_DIRECTION
         if {c.id for c, _ in original.visits} != {c.id for c, _ in reply.visits}:
             return reasons.DIRECTIONS_DIFFER
-        version = self._pipeline.version
-        stale = [i for i, h in enumerate((original, reply)) if not is_current(h, version)]
+        stale = [i for i in (0, 1) if not is_current((original, reply)[i], self._pipeline, now)]
         if stale:
-            for direction in stale:
+            for direction in stale:  # its next packet decides it again
                 candidate.halves[direction] = None
             return reasons.ONE_DIRECTION
         return original, reply

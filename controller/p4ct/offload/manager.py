@@ -182,11 +182,11 @@ class OffloadManager(RecordTable):
     ) -> None:
         candidate = self.candidates.consider(pkt, in_vport, result, connections, now)
         if isinstance(candidate, Candidate):
-            self._advance(candidate, connections)
+            self._advance(candidate, connections, now)
         elif candidate is not None:
             self.tally.explain(connections, candidate)
 
-    def _advance(self, candidate: Candidate, connections: list[Connection]) -> None:
+    def _advance(self, candidate: Candidate, connections: list[Connection], now: float) -> None:
         """Install the candidate if nothing is missing; otherwise note what is."""
         if any(c.id in self.of_connection for c in connections):
             # Another zone's part of this path has entries, or they are being removed: a connection
@@ -194,7 +194,7 @@ class OffloadManager(RecordTable):
             others = (c for c in connections if c.id not in self.of_connection)
             self.tally.explain(others, reasons.SHARED)
             return
-        halves = self.candidates.complete(candidate, connections)
+        halves = self.candidates.complete(candidate, connections, now)
         if isinstance(halves, str):
             self.tally.explain(connections, halves)
             return
@@ -341,7 +341,7 @@ class OffloadManager(RecordTable):
         found = (self.pipeline.macs.lookup(*to, now) for half in record.halves for to in half.fdb)
         return all(port is not None for port in found)
 
-    def refill(self) -> None:
+    def refill(self, now: float) -> None:
         """A record became free: the next pending connection takes its place."""
         while self.pool.used < self.pool.capacity:
             candidate = self.pending.pop()
@@ -349,7 +349,7 @@ class OffloadManager(RecordTable):
                 return
             half = candidate.halves[0] or candidate.halves[1]
             assert half is not None
-            self._advance(candidate, [c for c, _ in half.visits])
+            self._advance(candidate, [c for c, _ in half.visits], now)
 
     # -- questions -------------------------------------------------------------------------
 

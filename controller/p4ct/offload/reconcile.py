@@ -168,7 +168,7 @@ async def reconcile(
         manager.drift[reason] += number
     if drift.lost:
         manager.drift[reasons.LOST] += drift.lost
-    manager.refill()  # what was lost or removed has left room
+    manager.refill(clock())  # what was lost or removed has left room
     return drift
 
 

@@ -71,7 +71,7 @@ async def finish(
                 manager.tracker.remove(member.connection, now)
         for callback in record.take_waiting():
             callback()
-    manager.refill()
+    manager.refill(now)
 
 
 async def _learn_windows(port: EswitchPort, records: Sequence[Record]) -> None:
