@@ -243,8 +243,10 @@ class Lifecycle:
         """Packets of the original direction went by unseen since the SYN was answered.
 
         They carry the ACK of the handshake: a TCP connection in SYN_RECV is established, and any is
-        assured.
+        assured. One that is gone stays as it ended: its DESTROY event is the last.
         """
+        if not conn.alive:
+            return
         old, assured = conn.protocol_state, conn.assured
         if conn.tcp is None or not conn.seen_reply or (assured and old is not TcpState.SYN_RECV):
             return

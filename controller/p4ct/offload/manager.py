@@ -122,7 +122,8 @@ class OffloadManager(RecordTable):
         changed = [v.connection for v in result.ct if v.connection is not None and v.changed]
         if any(v.result.state & _ABOUT == CtState.REL for v in result.ct):
             connections = []  # an ICMP error about a connection is none of its packets
-        ending: list[Record] = self.take_ended()  # a SYN that reopened, seen by conntrack just now
+        # A SYN that reopened, seen by conntrack just now; what ended before may be gone already.
+        ending = [r for r in self.take_ended() if r.state is not RecordState.GONE]
         ending += [r for r in self.records_of(changed) if r.state is RecordState.LEAVING]
         at_once = bool(ending)
         for connection in connections:
