@@ -182,11 +182,10 @@ class Record:
         """The entry of one direction while the record is in use."""
         assert self.keys is not None
         assert self.paths is not None
+        idle_timeout_ns = int(self.timeout * 1e9) if self.reports_idle else 0
         if self.one_way and direction:
             return replace(
-                self.drain_entry(direction),
-                idle_timeout_ns=int(self.timeout * 1e9),
-                metadata=metadata,
+                self.drain_entry(direction), idle_timeout_ns=idle_timeout_ns, metadata=metadata
             )
         return CtEntry(
             key=self.keys[direction],
@@ -199,7 +198,7 @@ class Record:
                 check_window=self.checks_window,
                 nat=self.halves[direction].nat,
             ),
-            idle_timeout_ns=int(self.timeout * 1e9) if self.reports_idle else 0,
+            idle_timeout_ns=idle_timeout_ns,
             metadata=metadata,
         )
 

@@ -13,6 +13,7 @@ from p4ct.conntrack import Timeouts
 from p4ct.eswitch.entries import Counts
 from p4ct.offload import reasons, sampling
 from p4ct.offload.ageing import LONGEST_PERIOD, Ageing, Sampling, choose
+from p4ct.offload.decide import Mode
 from p4ct.offload.manager import OffloadOptions
 from p4ct.offload.record import Record, RecordState
 from p4ct.offload.sampling import Sampler
@@ -270,6 +271,17 @@ def test_entries_never_have_an_idle_timeout() -> None:
     assert {entry.idle_timeout_ns for entry in box.world.switch.ct.values()} == {0}
     (record,) = box.manager.records.values()
     assert record.timeout == 20.0
+
+
+def test_nor_has_the_entry_that_punts_the_first_answer() -> None:
+    world = World(options=OffloadOptions(mode=Mode.ASSUME, ageing=Ageing.SAMPLING))
+    learn(world)
+    ends = {"src": IP["vm1"], "dst": IP["ext"], "sport": 4000, "dport": 53}
+    for _ in range(2):
+        world.packet(build.udp_frame(eth_src=MAC["vm1"], eth_dst=MAC["ext"], **ends), 1)
+    (record,) = world.manager.records.values()
+    assert record.one_way
+    assert [entry.idle_timeout_ns for entry in world.switch.ct.values()] == [0, 0]
 
 
 def test_a_half_close_counts_from_the_fin() -> None:
