@@ -19,7 +19,7 @@ from p4ct.daemon.controller import Controller
 from p4ct.daemon.operations import CONFIRM_TIMEOUT
 from p4ct.daemon.switch import vport_rows
 from p4ct.eswitch.entries import Delete, EswitchError, Insert, Op
-from p4ct.offload.next_hops import NextHopKey, rewrites
+from p4ct.offload.next_hops import rewrites
 from p4ct.packet.text import parse_mac
 from p4ct.pipeline.ports import PortError, PortTable, Vport
 
@@ -92,7 +92,7 @@ async def move(controller: Controller, names: Sequence[str], route: Route) -> Mo
     done = Moved(
         [vport.name for vport in wanted],
         len(hops),
-        sum(manager.next_hops.users(NextHopKey(number)) for number in changed),
+        sum(manager.next_hops.users(key) for key in manager.next_hops if key.vport in changed),
     )
     for before, after in zip(former, wanted, strict=True):
         log.info(

@@ -111,6 +111,38 @@ def test_connections_follow_a_vport(tmp_path: Path) -> None:
         asyncio.run(main(address))
 
 
+WRITTEN = """\
+table=0,priority=100,arp,actions=NORMAL
+table=0,priority=50,ip,actions=ct(zone=1,table=1)
+table=1,priority=90,ct_state=+trk+est,actions=goto_table:2
+table=1,priority=80,in_port=vm1,ct_state=+trk+new,ip,actions=ct(commit,zone=1,table=2)
+table=1,priority=0,actions=drop
+table=2,priority=2,in_port=vm1,ip,tcp,tp_dst=80,actions=WRITES,ext
+table=2,priority=0,actions=NORMAL
+"""
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        "dec_ttl,mod_dl_src:02:00:00:00:00:aa,mod_dl_dst:02:00:00:00:00:bb",
+        "push_vlan:0x8100,set_field:5->vlan_vid",
+    ],
+)
+def test_entries_that_write_follow_and_are_counted(tmp_path: Path, writes: str) -> None:
+    async def main(address: str) -> None:
+        path = write_config(tmp_path, address, policy=WRITTEN.replace("WRITES", writes))
+        async with running(path) as bench:
+            await bench.connect()
+            answer = await carry_out(bench.controller, "vport-move", {"vports": ["ext"], "port": 4})
+            assert answer == {"vports": ["ext"], "next_hops": 1, "entries": 1}
+            _, hops, _ = await held(bench)
+            assert sorted(hop.port for hop in hops.values()) == [1, 4]
+
+    with softswitch() as (address, _):
+        asyncio.run(main(address))
+
+
 def test_a_refused_move_changes_nothing(tmp_path: Path) -> None:
     async def main(address: str) -> None:
         async with running(write_config(tmp_path, address)) as bench:
