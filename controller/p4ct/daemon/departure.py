@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from p4ct.offload.record import Leaving, RecordState
 
@@ -32,13 +32,21 @@ class Departure:
         self.left -= 1
         self._progress.set()
 
-    async def complete(self, patience: float) -> None:
-        """Until all are gone. Raises TimeoutError if for `patience` seconds none went."""
+    async def complete(self, patience: float, goes_on: Callable[[], bool] = lambda: False) -> None:
+        """Until all are gone.
+
+        Raises TimeoutError if for `patience` seconds none went, and nothing `goes_on` either that
+        they wait for.
+        """
         try:
             while self.left:
                 self._progress.clear()
-                async with asyncio.timeout(patience):
-                    await self._progress.wait()
+                try:
+                    async with asyncio.timeout(patience):
+                        await self._progress.wait()
+                except TimeoutError:
+                    if not goes_on():
+                        raise
         finally:
             for record in self._records if self.left else ():
                 if self._gone in record.on_gone:  # nobody waits any more

@@ -183,11 +183,30 @@ async def _gone(controller: Controller, records: Departure) -> None:
 
     Raises TimeoutError if for CONFIRM_TIMEOUT seconds nothing moved.
     """
-    await records.complete(CONFIRM_TIMEOUT)
+    reconciliation = _Reconciliation(controller)
+    await records.complete(CONFIRM_TIMEOUT, reconciliation.goes_on)
     # While manager and switch do not agree there may be entries that no record stands for; they
     # are judged by the reconciliation that makes them agree again.
-    async with asyncio.timeout(CONFIRM_TIMEOUT):
-        await controller.agreed()
+    while True:
+        try:
+            async with asyncio.timeout(CONFIRM_TIMEOUT):
+                return await controller.agreed()
+        except TimeoutError:
+            if not reconciliation.goes_on():
+                raise
+
+
+class _Reconciliation:
+    """The one that a command waits for, if any."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._manager = controller.manager
+        self._reached = self._manager.reconcile_steps
+
+    def goes_on(self) -> bool:
+        """It has come further than it was seen before; one that only begins anew has not."""
+        before, self._reached = self._reached, max(self._reached, self._manager.reconcile_steps)
+        return self._reached > before
 
 
 def _why(controller: Controller) -> str:

@@ -64,6 +64,8 @@ class OffloadManager(RecordTable):
         #: Manager and switch agree, or nothing is known of the switch yet. False while they are
         #: reconciled: nothing is begun then.
         self.settled = True
+        #: Steps that the last reconciliation has taken, or the one under way so far.
+        self.reconcile_steps = 0
         #: `on_gone` of records that were given up because the switch was lost.
         self.waiting: list[Callable[[], None]] = []
 

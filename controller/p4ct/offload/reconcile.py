@@ -101,6 +101,8 @@ async def reconcile(
     makes manager and switch agree.  Whoever waits for a record to be gone waits for that.
     """
     manager.settled = False
+    manager.reconcile_steps = 0
+    pause = _counted(manager, pause)
     entries = await port.read_ct_entries()
     found_l2, found_hops = await port.read_l2_pairs(), await port.read_next_hops()
     flows = await port.read_flows()
@@ -170,6 +172,16 @@ async def reconcile(
         manager.drift[reasons.LOST] += drift.lost
     manager.refill(clock())  # what was lost or removed has left room
     return drift
+
+
+def _counted(manager: OffloadManager, pause: Pause) -> Pause:
+    """Who waits for manager and switch to agree sees that it goes on."""
+
+    async def counted() -> None:
+        manager.reconcile_steps += 1
+        await pause()
+
+    return counted
 
 
 async def _in_steps(items: Iterable[T], size: int, pause: Pause) -> AsyncIterator[T]:

@@ -64,6 +64,29 @@ def test_a_departure_is_complete_when_the_last_has_gone() -> None:
     asyncio.run(main())
 
 
+def test_patience_goes_on_with_what_a_departure_waits_for() -> None:
+    async def main() -> None:
+        leaver = Leaver()
+        departure = Departure()
+        departure.add([leaver])
+        asked: list[int] = []
+
+        def goes_on() -> bool:
+            asked.append(departure.left)
+            if len(asked) == 3:
+                leaver.go()
+            return len(asked) < 4
+
+        await departure.complete(0.01, goes_on)
+        assert asked == [1, 1, 1]
+        departure.add([Leaver()])
+        with pytest.raises(TimeoutError):
+            await departure.complete(0.01, goes_on)
+        assert len(asked) == 4
+
+    asyncio.run(main())
+
+
 def test_without_progress_patience_ends() -> None:
     async def main() -> None:
         leavers = [Leaver() for _ in range(2)]

@@ -13,6 +13,7 @@ from p4ct.daemon import controller as controller_module
 from p4ct.daemon import operations, views
 from p4ct.daemon.commands import carry_out
 from p4ct.eswitch.entries import EswitchError
+from p4ct.offload import reconcile
 
 from .bench import ACK, DENY_ALL, FIN, Bench, running, softswitch, until, write_config
 
@@ -104,6 +105,66 @@ def test_a_flush_meanwhile_changes_nothing(tmp_path: Path) -> None:
                 ):
                     await carry_out(bench.controller, "conntrack-flush", {})
                 assert await carry_out(bench.controller, "conntrack-count", {}) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("command", ["flows-replace", "conntrack-flush"])
+def test_a_command_waits_for_a_reconciliation_that_goes_on(
+    tmp_path: Path, monkeypatch: Any, command: str
+) -> None:
+    """It takes longer than the command waits without progress, and each of its steps does not."""
+    steps: list[int] = []
+    pause = 0.05
+
+    async def slowly() -> None:
+        steps.append(len(steps))
+        await asyncio.sleep(pause)
+
+    monkeypatch.setattr(reconcile, "CLAIMED_PER_STEP", 1)
+    monkeypatch.setattr(reconcile, "DECIDED_PER_STEP", 1)
+
+    async def main() -> None:
+        with softswitch() as (address, _):
+            async with running(write_config(tmp_path, address)) as bench:
+                for n in range(15):
+                    await bench.connect(40000 + n)
+                monkeypatch.setattr(controller_module, "Pace", lambda: slowly)
+                bench.controller.out_of_step()
+                await until(lambda: steps, "the reconciliation")
+                arguments = {"text": DENY_ALL} if command == "flows-replace" else {}
+                await carry_out(bench.controller, command, arguments)
+                assert len(steps) * pause > 2 * operations.CONFIRM_TIMEOUT
+                assert await bench.controller.switch.eswitch.read_ct_entries() == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("last", [3, 20])
+def test_a_reconciliation_that_breaks_off_again_and_again_is_no_progress(
+    tmp_path: Path, monkeypatch: Any, last: int
+) -> None:
+    monkeypatch.setattr(reconcile, "CLAIMED_PER_STEP", 1)
+    monkeypatch.setattr(reconcile, "DECIDED_PER_STEP", 1)
+
+    async def main() -> None:
+        with softswitch() as (address, _):
+            async with running(write_config(tmp_path, address)) as bench:
+                for n in range(15):
+                    await bench.connect(40000 + n)
+                manager = bench.controller.manager
+
+                async def breaking_off() -> None:
+                    await asyncio.sleep(0.01)
+                    if manager.reconcile_steps == last:
+                        raise EswitchError("ABORTED", "the connection to the switch broke off")
+
+                monkeypatch.setattr(controller_module, "Pace", lambda: breaking_off)
+                bench.controller.out_of_step()
+                with pytest.raises(EswitchError, match="the policy was changed"):
+                    await asyncio.wait_for(
+                        carry_out(bench.controller, "flows-replace", {"text": DENY_ALL}), 60
+                    )
 
     asyncio.run(main())
 
