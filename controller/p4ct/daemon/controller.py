@@ -303,9 +303,8 @@ class Controller:
             async with asyncio.timeout(REFRESH_TIMEOUT), self.turn:
                 if not self.usable:
                     return False
-                await refresh(
-                    self.manager, self.switch.eswitch, self.clock, connections=connections
-                )
+                eswitch = self.switch.eswitch
+                await refresh(self.manager, eswitch, self.clock, Pace(), connections=connections)
         except (EswitchError, TimeoutError) as error:
             log.info("counters not read: %s", error or "no answer in time")
             return False

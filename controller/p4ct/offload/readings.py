@@ -8,11 +8,15 @@ from collections.abc import Callable
 from p4ct.eswitch.entries import EswitchPort
 from p4ct.offload import reasons
 from p4ct.offload.manager import OffloadManager
+from p4ct.offload.reconcile import Pause, straight_on
 from p4ct.offload.record import Record, RecordState
 
-__all__ = ["check_idle", "refresh"]
+__all__ = ["CREDITED_PER_STEP", "check_idle", "refresh"]
 
 Clock = Callable[[], float]
+
+CREDITED_PER_STEP = 250
+"""Records; somewhat less than 10 microseconds each."""
 
 
 async def check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -> None:
@@ -54,20 +58,29 @@ async def check_idle(manager: OffloadManager, port: EswitchPort, clock: Clock) -
 
 
 async def refresh(
-    manager: OffloadManager, port: EswitchPort, clock: Clock, *, connections: bool = True
+    manager: OffloadManager,
+    port: EswitchPort,
+    clock: Clock,
+    pause: Pause = straight_on,
+    *,
+    connections: bool = True,
 ) -> None:
     """Read the counters of everything active, so that lists show the sum of both shares.
 
-    Without `connections`, only those of paths and stateless flows.
+    Without `connections`, only those of paths and stateless flows. Nothing else may read or write
+    entries meanwhile; packets have their turn in every `pause`.
     """
     records = list(manager.active()) if connections else []
     if records:
         cells = await port.read_connection_counters([record.index for record in records])
         now = clock()
-        for record in records:
+        for number, record in enumerate(records, 1):
             # A record that began to drain in the meantime has its own, final reading.
             if record.state is RecordState.ACTIVE and record.index in cells:
-                manager.credit(record, cells[record.index], now)
+                # A packet that has come up since the reading is the later sign of life.
+                manager.credit(record, cells[record.index], max(now, record.read_at))
+            if number % CREDITED_PER_STEP == 0:
+                await pause()
     ids = [path.id for path in manager.paths]
     if ids:
         manager.credit_paths(await port.read_path_counters(ids))

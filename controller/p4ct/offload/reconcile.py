@@ -39,7 +39,7 @@ from p4ct.offload.metadata import encode
 from p4ct.offload.paths import Path, Paths
 from p4ct.offload.record import Record, RecordState
 
-__all__ = ["DECIDED_PER_STEP", "Drift", "Pause", "reconcile"]
+__all__ = ["DECIDED_PER_STEP", "Drift", "Pause", "reconcile", "straight_on"]
 
 Pause = Callable[[], Awaitable[None]]
 """Called between steps: whatever else there is to do has its turn."""

@@ -126,7 +126,7 @@ table=2,priority=0,actions=NORMAL
     "writes",
     [
         "dec_ttl,mod_dl_src:02:00:00:00:00:aa,mod_dl_dst:02:00:00:00:00:bb",
-        "push_vlan:0x8100,set_field:5->vlan_vid",
+        "mod_vlan_vid:5",
     ],
 )
 def test_entries_that_write_follow_and_are_counted(tmp_path: Path, writes: str) -> None:
