@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from pathlib import Path
 
 from topo import plan, processes
 from topo.control import status
@@ -27,12 +29,28 @@ def require_private_namespace() -> None:
 
 
 def clear_old_files() -> None:
-    """Logs and report of the last run."""
+    """Logs and report of the last run. SystemExit if that run still goes on: they are its files."""
+    if answers(plan.SOCKET):
+        raise SystemExit(
+            "error: another run of this checkout goes on: "
+            f"its controller answers at {plan.SOCKET}\n"
+            "       end it first, or start this one in another clone"
+        )
     plan.LOGS.mkdir(parents=True, exist_ok=True)
     for name in ("softswitch.out", "bmv2.out", "p4ct.out", "p4ct.log"):
         (plan.LOGS / name).unlink(missing_ok=True)
     plan.REPORT.unlink(missing_ok=True)
     plan.SOCKET.unlink(missing_ok=True)
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def all_running(context: Context) -> bool:
